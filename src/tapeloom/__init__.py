@@ -1,0 +1,1 @@
+"""tapeloom: tape backup and copying at full drive speed."""

@@ -1,0 +1,155 @@
+"""Everything that tapeloom raises on purpose.
+
+::
+
+    TapeloomError
+     +-- ConfigError          the configuration file is wrong: one Problem per mistake
+     +-- UsageError           a command or a call that makes no sense here
+     +-- HeldError            a drive or the state folder is in another process's hands
+     +-- DeviceError          a drive refused or failed
+     |    +-- NoMedium
+     |    +-- WriteProtected
+     |    +-- EndOfMedium     a write met the physical end
+     |    +-- EndOfData       a read or a positioning went beyond what is recorded
+     |    +-- PositionLost    reset or change of medium: nothing is known of the place
+     |    +-- BlockSizeError
+     |    +-- HostFull        the disk under a virtual tape is full
+     +-- FormatError          bytes that are not what FORMAT.md says
+     |    +-- BlockDamaged
+     |    +-- VersionTooNew
+     |    +-- ForeignVolume   a volume that tapeloom did not label
+     +-- CatalogError
+     |    +-- CatalogTooNew   the catalog was written by a newer version
+     |    +-- CatalogOlderThanTape
+     |    +-- NotFound        no such object, source, copy, volume or job
+     +-- SourceError          a source could not be read: its object fails, nothing else
+     +-- RestoreError
+          +-- UnsafeEntry     an entry that would leave the target folder
+
+Each carries one sentence that says what, where and how to mend it; `exit_status` is what a command ends with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class TapeloomError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_status = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration file: `file:line: what (did you mean hint?)`."""
+
+    file: str
+    line: int | None
+    what: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ConfigError(TapeloomError):
+    """All mistakes of a configuration, together. `problems` is never empty."""
+
+    exit_status = 2
+
+    def __init__(self, problems: list[Problem]):
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class UsageError(TapeloomError):
+    exit_status = 2
+
+
+class HeldError(TapeloomError):
+    """Another process holds what is asked for; the sentence names it."""
+
+    exit_status = 3
+
+
+class DeviceError(TapeloomError):
+    """A drive refused or failed. `status` is the pinned number of csrc/device.h, `errno` the system's word or 0."""
+
+    def __init__(self, message: str, *, status: int = 16, errno: int = 0):
+        super().__init__(message)
+        self.status = status
+        self.errno = errno
+
+
+class NoMedium(DeviceError):
+    pass
+
+
+class WriteProtected(DeviceError):
+    pass
+
+
+class EndOfMedium(DeviceError):
+    pass
+
+
+class EndOfData(DeviceError):
+    pass
+
+
+class PositionLost(DeviceError):
+    pass
+
+
+class BlockSizeError(DeviceError):
+    pass
+
+
+class HostFull(DeviceError):
+    pass
+
+
+class FormatError(TapeloomError):
+    pass
+
+
+class BlockDamaged(FormatError):
+    pass
+
+
+class VersionTooNew(FormatError):
+    pass
+
+
+class ForeignVolume(FormatError):
+    pass
+
+
+class CatalogError(TapeloomError):
+    pass
+
+
+class CatalogTooNew(CatalogError):
+    exit_status = 3
+
+
+class CatalogOlderThanTape(CatalogError):
+    exit_status = 3
+
+
+class NotFound(CatalogError):
+    exit_status = 2
+
+
+class SourceError(TapeloomError):
+    pass
+
+
+class RestoreError(TapeloomError):
+    pass
+
+
+class UnsafeEntry(RestoreError):
+    pass

@@ -1,0 +1,181 @@
+"""The frozen plan of one job: numpy arrays and nothing else.
+
+A leaf: imports nothing of tapeloom but `limits`. The compiler makes it, `runtime` and the kernel run it, `plan` prints it.
+
+The words of the tables:
+
+* a **stream** is one sequence of slots with one producer: all buffers of a chain that stand on one host share it, so a further
+  mirror costs a row in `cursors` and no memory;
+* a **cursor** is one buffer of one media agent: its place in a stream;
+* an **agent** owns a drive and visits its cursors in the order of their rows;
+* a **source** is one entry of the list that feeds a stream, one after another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+import numpy as np
+
+NONE = 0xFFFFFFFF
+"""Index that stands for "no such row"."""
+
+
+class Kind(IntEnum):
+    """What an agent is for. DIGEST agents have no drive: they only read along."""
+
+    BACKUP = 0
+    MIRROR = 1
+    RESTORE = 2
+    COPY = 3
+    DIGEST = 4
+
+
+class OnLag(IntEnum):
+    WAIT = 0
+    DETACH = 1
+    SPOOL = 2
+
+
+class Feed(IntEnum):
+    """Who fills a stream's slots."""
+
+    READER = 0
+    """A thread of this process that reads files, or a command's output."""
+    PRODUCER = 1
+    """A program, through the Python API; from another process in shared memory of its own."""
+    DRIVE = 2
+    """A restore media agent."""
+
+
+STREAM = np.dtype(
+    [
+        ("feed", "u1"),
+        ("header_bytes", "<u4"),
+        ("quota", "<u4"),  # slots that no other stream can take, at least limits.SLOTS_PER_BUFFER_MIN
+        ("cap", "<u4"),  # the most slots it may hold at once: quota plus a share of the common ones
+        ("first_source", "<u4"),
+        ("sources", "<u4"),  # rows of `sources`, from first_source on
+        ("agent", "<u4"),  # the restore agent that feeds it, else NONE
+        ("thread", "<u4"),  # the thread that fills it
+    ]
+)
+
+SOURCE = np.dtype([("stream", "<u4"), ("order", "<u4"), ("digest", "u1")])
+
+CURSOR = np.dtype(
+    [
+        ("stream", "<u4"),
+        ("agent", "<u4"),
+        ("upstream", "<u4"),  # the cursor this buffer is chained to, or NONE where a source feeds it
+        ("depth", "<u4"),  # 0 for the first buffer of a chain
+    ]
+)
+
+AGENT = np.dtype(
+    [
+        ("kind", "u1"),
+        ("on_lag", "u1"),
+        ("group", "<u4"),
+        ("drive", "<u4"),  # NONE for DIGEST
+        ("first_cursor", "<u4"),
+        ("cursors", "<u4"),  # rows of `cursors`, from first_cursor on, in visiting order
+        ("run_blocks", "<u4"),
+        ("thread", "<u4"),
+        ("lag_bytes", "<u8"),  # 0: no limit but the memory's
+        ("lag_seconds", "<f8"),
+        ("checkpoint_bytes", "<u8"),
+        ("checkpoint_seconds", "<f8"),
+    ]
+)
+
+MEMORY = np.dtype([("count", "<u8"), ("each_bytes", "<u8")])
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Tables of one job. Rows refer to one another by index; names stand in arrays of their own, row by row.
+
+    Attributes
+    ----------
+    size : u8[4]
+        block_bytes, slot_bytes, slots in all, slots common to all streams.
+    streams, sources, cursors, agents : structured arrays
+        See `STREAM`, `SOURCE`, `CURSOR`, `AGENT`.
+    source_names, buffer_names, agent_names, drive_names, group_names : str arrays
+        For the rows of `sources`, `cursors`, `agents`, the drives, the groups.
+    group_kinds : u1
+        `Kind` of each group.
+    drive_rates : f8
+        Bytes per second that each drive is expected to take; nan where the configuration does not say.
+    memory, memory_names : MEMORY[k], str[k]
+        The itemised sum of all shared memory that the job allocates, decided before the first byte moves.
+    """
+
+    size: np.ndarray
+    streams: np.ndarray
+    sources: np.ndarray
+    cursors: np.ndarray
+    agents: np.ndarray
+    source_names: np.ndarray
+    buffer_names: np.ndarray
+    agent_names: np.ndarray
+    drive_names: np.ndarray
+    group_names: np.ndarray
+    group_kinds: np.ndarray
+    drive_rates: np.ndarray
+    memory: np.ndarray
+    memory_names: np.ndarray
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            getattr(self, field.name).setflags(write=False)
+
+    @property
+    def block_bytes(self) -> int:
+        return int(self.size[0])
+
+    @property
+    def slot_bytes(self) -> int:
+        return int(self.size[1])
+
+    @property
+    def slots(self) -> int:
+        return int(self.size[2])
+
+    @property
+    def slots_common(self) -> int:
+        return int(self.size[3])
+
+    @property
+    def memory_bytes(self) -> int:
+        return int((self.memory["count"] * self.memory["each_bytes"]).sum())
+
+    def to_bytes(self) -> bytes:
+        """The whole schedule in one deterministic byte string: same input, same bytes."""
+        out = io.BytesIO()
+        for field in fields(self):
+            array = np.ascontiguousarray(getattr(self, field.name))
+            out.write(f"{field.name} {array.dtype.descr} {array.shape}\n".encode())
+            out.write(array.tobytes())
+            out.write(b"\n")
+        return out.getvalue()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of `to_bytes()`, in hex."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def __str__(self) -> str:
+        lines = [f"schedule {self.fingerprint[:16]}"]
+        for field in fields(self):
+            array = getattr(self, field.name)
+            if array.dtype.names:
+                lines.append(f"{field.name}: {' '.join(array.dtype.names)}")
+                lines += [f"  {i:4d}: {' '.join(str(x) for x in row)}" for i, row in enumerate(array)]
+            else:
+                lines.append(f"{field.name}: {' '.join(str(x) for x in array)}")
+        return "\n".join(lines) + "\n"
