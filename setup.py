@@ -14,6 +14,7 @@ kernel = Extension(
         "csrc/arena.c",
         "csrc/block.c",
         "csrc/crc32c.c",
+        "csrc/drain.c",
         "csrc/feed.c",
         "csrc/interleave.c",
         "csrc/ring.c",

@@ -23,6 +23,8 @@
      |    +-- CatalogOlderThanTape
      |    +-- NotFound        no such object, source, copy, volume or job
      +-- SourceError          a source could not be read: its object fails, nothing else
+     |    +-- Stopped         the job told the source to stop
+     |         +-- NoReaders  because no drive takes its object any more
      +-- RestoreError
           +-- UnsafeEntry     an entry that would leave the target folder
 
@@ -144,6 +146,14 @@ class NotFound(CatalogError):
 
 
 class SourceError(TapeloomError):
+    pass
+
+
+class Stopped(SourceError):
+    pass
+
+
+class NoReaders(Stopped):
     pass
 
 

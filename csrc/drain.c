@@ -1,0 +1,23 @@
+#include "drain.h"
+
+#include "wait.h"
+
+enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, uint32_t *slot)
+{
+    const struct tl_cursor *c = tl_cursor_of(a, cursor);
+    struct tl_agent *g = tl_agent_of(a, c->agent);
+    uint64_t position;
+    for (;;) {
+        tl_bit_clear(tl_full_bits(a, g), c->bit);
+        tl_bit_clear(tl_some_bits(a, g), c->bit);
+        if (tl_claim(a, cursor, 1, &position)) {
+            *slot = tl_slot_at(a, cursor, position);
+            return TL_DRAIN_BLOCK;
+        }
+        if (tl_drained(a, cursor))
+            return TL_DRAIN_END;
+        if (atomic_load(&g->detached) || atomic_load(&a->stop) == TL_STOP_NOW)
+            return TL_DRAIN_STOPPED;
+        tl_agent_wait(a, c->agent, TL_SLEEP_ANY, TL_FOREVER);
+    }
+}

@@ -1,0 +1,16 @@
+/* A reader that is no drive: takes one block after another out of its only buffer. For restores, digests, verification. */
+#ifndef TL_DRAIN_H
+#define TL_DRAIN_H
+
+#include "ring.h"
+
+enum tl_drain_status {
+    TL_DRAIN_BLOCK = 0,   /* *slot holds the next block; tl_release(cursor, 1) lets go of it */
+    TL_DRAIN_END = 1,     /* the stream has ended and everything has been taken */
+    TL_DRAIN_STOPPED = 2, /* detached, or TL_STOP_NOW */
+};
+
+/* Waits for the next block. The cursor is the only one of its agent. */
+enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, uint32_t *slot);
+
+#endif

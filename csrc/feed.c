@@ -1,0 +1,168 @@
+#include "feed.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+void tl_feed_init(struct tl_feeder *f, const struct tl_view *view, const struct tl_crc32c *crc, uint32_t stream)
+{
+    *f = (struct tl_feeder){.view = view, .crc = crc, .stream = stream, .slot = TL_NONE};
+}
+
+void tl_feed_begin(struct tl_feeder *f, const struct tl_header *header, uint32_t object)
+{
+    f->header = *header;
+    f->header.kind = TL_KIND_OBJECT;
+    f->header.codec = TL_CODEC_NONE;
+    f->header.seq = 0;
+    f->header.offset = 0;
+    f->object = object;
+    f->filled = 0;
+    f->payload_max = f->view->arena->slot_bytes - header->header_bytes;
+}
+
+static enum tl_ring_status publish(struct tl_feeder *f, uint16_t flags)
+{
+    uint8_t *block = f->view->slot[f->slot];
+    f->header.flags = flags;
+    f->header.payload_bytes = f->filled;
+    f->header.sequence_bytes = f->filled;
+    memcpy(block, &f->header, sizeof f->header);
+    tl_block_seal(f->crc, block);
+
+    struct tl_slot *slot = tl_slot_of(f->view->arena, f->slot);
+    slot->bytes = f->header.header_bytes + f->filled;
+    slot->object = f->object;
+    slot->seq = f->header.seq;
+    f->header.seq++;
+    f->header.offset += f->filled;
+    f->filled = 0;
+    const uint32_t index = f->slot;
+    f->slot = TL_NONE;
+    return tl_slot_publish(f->view->arena, f->stream, index);
+}
+
+enum tl_ring_status tl_feed_room(struct tl_feeder *f, uint8_t **data, uint32_t *bytes)
+{
+    enum tl_ring_status status = TL_RING_OK;
+    if (f->slot != TL_NONE && f->filled == f->payload_max)
+        status = publish(f, 0);
+    if (status == TL_RING_OK && f->slot == TL_NONE)
+        status = tl_slot_reserve_wait(f->view->arena, f->stream, 0, &f->slot);
+    if (status != TL_RING_OK)
+        return status;
+    *data = f->view->slot[f->slot] + f->header.header_bytes + f->filled;
+    *bytes = f->payload_max - f->filled;
+    return TL_RING_OK;
+}
+
+void tl_feed_filled(struct tl_feeder *f, uint32_t bytes)
+{
+    f->filled += bytes;
+}
+
+enum tl_ring_status tl_feed_flush(struct tl_feeder *f)
+{
+    return f->slot != TL_NONE && f->filled ? publish(f, 0) : TL_RING_OK;
+}
+
+enum tl_ring_status tl_feed_end(struct tl_feeder *f, uint16_t flags)
+{
+    if (f->slot == TL_NONE) {
+        enum tl_ring_status status = tl_slot_reserve_wait(f->view->arena, f->stream, 1, &f->slot);
+        if (status != TL_RING_OK)
+            return status;
+    }
+    return publish(f, TL_FLAG_END | flags);
+}
+
+void tl_feed_drop(struct tl_feeder *f)
+{
+    if (f->slot != TL_NONE)
+        tl_slot_return(f->view->arena, f->stream, f->slot);
+    f->slot = TL_NONE;
+}
+
+enum tl_ring_status tl_feed_bytes(struct tl_feeder *f, const void *data, uint64_t bytes)
+{
+    const uint8_t *from = data;
+    while (bytes) {
+        uint8_t *to;
+        uint32_t room;
+        enum tl_ring_status status = tl_feed_room(f, &to, &room);
+        if (status != TL_RING_OK)
+            return status;
+        if (room > bytes)
+            room = (uint32_t)bytes;
+        memcpy(to, from, room);
+        tl_feed_filled(f, room);
+        from += room;
+        bytes -= room;
+    }
+    return TL_RING_OK;
+}
+
+enum tl_ring_status tl_feed_zeros(struct tl_feeder *f, uint64_t bytes)
+{
+    while (bytes) {
+        uint8_t *to;
+        uint32_t room;
+        enum tl_ring_status status = tl_feed_room(f, &to, &room);
+        if (status != TL_RING_OK)
+            return status;
+        if (room > bytes)
+            room = (uint32_t)bytes;
+        memset(to, 0, room);
+        tl_feed_filled(f, room);
+        bytes -= room;
+    }
+    return TL_RING_OK;
+}
+
+enum tl_ring_status tl_feed_file(struct tl_feeder *f, int fd, uint64_t offset, uint64_t bytes, uint64_t *got,
+                                 int *error)
+{
+    *got = 0;
+    *error = 0;
+    while (*got < bytes) {
+        uint8_t *to;
+        uint32_t room;
+        enum tl_ring_status status = tl_feed_room(f, &to, &room);
+        if (status != TL_RING_OK)
+            return status;
+        if (room > bytes - *got)
+            room = (uint32_t)(bytes - *got);
+        const ssize_t n = pread(fd, to, room, (off_t)(offset + *got));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            *error = errno;
+        if (n <= 0)
+            return TL_RING_OK;
+        tl_feed_filled(f, (uint32_t)n);
+        *got += (uint64_t)n;
+    }
+    return TL_RING_OK;
+}
+
+enum tl_ring_status tl_feed_pipe(struct tl_feeder *f, int fd, uint64_t *got, int *error)
+{
+    *got = 0;
+    *error = 0;
+    for (;;) {
+        uint8_t *to;
+        uint32_t room;
+        enum tl_ring_status status = tl_feed_room(f, &to, &room);
+        if (status != TL_RING_OK)
+            return status;
+        const ssize_t n = read(fd, to, room);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            *error = errno;
+        if (n <= 0)
+            return TL_RING_OK;
+        tl_feed_filled(f, (uint32_t)n);
+        *got += (uint64_t)n;
+    }
+}

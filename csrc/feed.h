@@ -1,0 +1,52 @@
+/* Filling slots with one object's data sequence: bytes, or what a descriptor gives, cut into blocks and sealed.
+ *
+ * A feeder belongs to one thread. A block is published when more data comes after it is full, or when the object ends: so
+ * the flag END stands on the last block that has data, and an object has no empty block but when it is empty itself. */
+#ifndef TL_FEED_H
+#define TL_FEED_H
+
+#include "block.h"
+#include "ring.h"
+
+struct tl_feeder {
+    const struct tl_view *view;
+    const struct tl_crc32c *crc;
+    uint32_t stream;
+    uint32_t slot;          /* being filled, or TL_NONE */
+    uint32_t object;        /* the job's number of the object */
+    uint32_t filled;        /* payload bytes in the slot */
+    uint32_t payload_max;   /* payload bytes of a full block */
+    struct tl_header header; /* of the next block: seq and offset move on */
+};
+
+void tl_feed_init(struct tl_feeder *f, const struct tl_view *view, const struct tl_crc32c *crc, uint32_t stream);
+
+/* Begins an object. Of *header*, object, as_of, parent, level, content, name and header_bytes count. */
+void tl_feed_begin(struct tl_feeder *f, const struct tl_header *header, uint32_t object);
+
+/* Where the next payload bytes go: at least one byte of room in a slot, which it waits for. */
+enum tl_ring_status tl_feed_room(struct tl_feeder *f, uint8_t **data, uint32_t *bytes);
+
+/* The first bytes of that room are filled. */
+void tl_feed_filled(struct tl_feeder *f, uint32_t bytes);
+
+/* Publishes what is there as a block, however short. */
+enum tl_ring_status tl_feed_flush(struct tl_feeder *f);
+
+/* Ends the object with TL_FLAG_END and *flags*. */
+enum tl_ring_status tl_feed_end(struct tl_feeder *f, uint16_t flags);
+
+/* Forgets the object: the slot being filled goes home. */
+void tl_feed_drop(struct tl_feeder *f);
+
+enum tl_ring_status tl_feed_bytes(struct tl_feeder *f, const void *data, uint64_t bytes);
+enum tl_ring_status tl_feed_zeros(struct tl_feeder *f, uint64_t bytes);
+
+/* Up to *bytes* from fd at *offset* by pread(). *got: how many came; fewer with OK means end of file, or *error = errno. */
+enum tl_ring_status tl_feed_file(struct tl_feeder *f, int fd, uint64_t offset, uint64_t bytes, uint64_t *got,
+                                 int *error);
+
+/* Everything from a pipe or socket until its end, by read(). */
+enum tl_ring_status tl_feed_pipe(struct tl_feeder *f, int fd, uint64_t *got, int *error);
+
+#endif

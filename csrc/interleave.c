@@ -1,0 +1,176 @@
+#include "interleave.h"
+
+#include "wait.h"
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Notes blocks in the run table. The caller has made sure of room for one entry more. */
+static void note(struct tl_turn *t, const struct tl_slot *slot, uint64_t position)
+{
+    struct tl_run *last = t->run_count ? &t->runs[t->run_count - 1] : NULL;
+    if (last && last->object == slot->object && last->seq + last->blocks == slot->seq &&
+        last->position + last->blocks == position)
+        last->blocks++;
+    else
+        t->runs[t->run_count++] = (struct tl_run){slot->object, slot->seq, 1, position};
+}
+
+/* One device call: up to n claimed blocks from *first* on. Returns how many are on tape. */
+static uint32_t write_batch(const struct tl_view *view, struct tl_agent *g, uint32_t cursor, uint64_t first,
+                            uint32_t n, struct tl_turn *t)
+{
+    const struct tl_arena *a = view->arena;
+    struct tl_vec vec[TL_BATCH_MAX];
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t slot = tl_slot_at(a, cursor, first + i);
+        vec[i] = (struct tl_vec){view->slot[slot], tl_slot_of(a, slot)->bytes, a->slot_bytes};
+    }
+    uint32_t done = 0;
+    const int64_t begin = tl_now_ns();
+    atomic_store_explicit(&g->in_call_since_ns, begin, memory_order_relaxed);
+    t->status = t->ops->write(t->device, vec, n, &done);
+    atomic_store_explicit(&g->in_call_since_ns, 0, memory_order_relaxed);
+    add(&g->device_ns, (uint64_t)(tl_now_ns() - begin));
+    add(&g->calls, 1);
+
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < done; i++) {
+        note(t, tl_slot_of(a, tl_slot_at(a, cursor, first + i)), t->position + i);
+        bytes += vec[i].bytes;
+    }
+    t->position += done;
+    t->blocks += done;
+    t->bytes += bytes;
+    add(&g->blocks, done);
+    add(&g->bytes, bytes);
+    return done;
+}
+
+/* Says in the bitmaps what still waits for this cursor, after its bits were cleared. */
+static void rearm(const struct tl_arena *a, struct tl_agent *g, uint32_t cursor)
+{
+    struct tl_cursor *c = tl_cursor_of(a, cursor);
+    const uint32_t ended = atomic_load(&tl_stream_of(a, c->stream)->ended);
+    const uint64_t waiting = tl_waiting(a, cursor);
+    if (waiting)
+        tl_bit_set(tl_some_bits(a, g), c->bit);
+    if (waiting >= g->run_blocks || (waiting && ended))
+        tl_bit_set(tl_full_bits(a, g), c->bit);
+    if (!c->finished && tl_drained(a, cursor)) {
+        c->finished = 1;
+        g->live--;
+    }
+}
+
+/* One run of one buffer. Returns nonzero when the turn is over. */
+static int write_run(const struct tl_view *view, struct tl_agent *g, uint32_t cursor, struct tl_turn *t)
+{
+    const struct tl_arena *a = view->arena;
+    const uint32_t batch = t->ops->batch_max < TL_BATCH_MAX ? t->ops->batch_max : TL_BATCH_MAX;
+    uint32_t left = g->run_blocks;
+    int over = 0;
+    while (left && !over) {
+        uint64_t first;
+        uint32_t most = left < batch ? left : batch;
+        if (most > t->runs_max - t->run_count)
+            most = t->runs_max - t->run_count;
+        const uint32_t n = tl_claim(a, cursor, most, &first);
+        if (n == 0)
+            break;
+        const uint32_t done = write_batch(view, g, cursor, first, n, t);
+        tl_release(a, cursor, done);
+        if (done < n)
+            tl_unclaim(a, cursor);
+        left -= done;
+        over = 1;
+        if (t->status == TL_EARLY_WARNING)
+            t->reason = TL_TURN_EARLY_WARNING;
+        else if (t->status == TL_END_OF_MEDIUM)
+            t->reason = TL_TURN_END_OF_MEDIUM;
+        else if (t->status != TL_OK)
+            t->reason = TL_TURN_FAILED;
+        else if (t->bytes >= t->bytes_max || t->run_count == t->runs_max)
+            t->reason = TL_TURN_CHECKPOINT;
+        else
+            over = 0;
+    }
+    if (left < g->run_blocks) {
+        add(&g->runs, 1);
+        if (left)
+            add(&g->short_runs, 1);
+    }
+    return over;
+}
+
+/* Everything that waits may be written now, full run or not. */
+static void promote_some(const struct tl_arena *a, struct tl_agent *g)
+{
+    for (uint32_t w = 0; w < tl_bit_words(g->cursors); w++) {
+        const uint64_t word = atomic_load(&tl_some_bits(a, g)[w]);
+        if (word)
+            atomic_fetch_or(&tl_full_bits(a, g)[w], word);
+    }
+}
+
+void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *t)
+{
+    const struct tl_arena *a = view->arena;
+    struct tl_agent *g = tl_agent_of(a, agent);
+    _Atomic uint64_t *full = tl_full_bits(a, g), *some = tl_some_bits(a, g);
+    t->run_count = 0;
+    t->blocks = t->bytes = 0;
+    t->status = TL_OK;
+
+    /* A short run waits for its patience at most: this is when the oldest one's is up. */
+    int64_t patience_ends = 0;
+    for (;;) {
+        if (atomic_load(&a->stop) == TL_STOP_NOW) {
+            t->reason = TL_TURN_STOPPED;
+            return;
+        }
+        if (atomic_load(&g->detached)) {
+            t->reason = TL_TURN_DETACHED;
+            return;
+        }
+        if (g->live == 0) {
+            t->reason = TL_TURN_ENDED;
+            return;
+        }
+        uint32_t bit = tl_bits_next(full, g->cursors, g->next);
+        if (bit == TL_NONE) {
+            const int64_t now = tl_now_ns();
+            if (now >= t->deadline_ns) {
+                t->reason = TL_TURN_CHECKPOINT;
+                return;
+            }
+            if (!tl_bits_any(some, g->cursors)) {
+                patience_ends = 0;
+                tl_agent_wait(a, agent, TL_SLEEP_ANY, t->deadline_ns);
+            } else if (patience_ends == 0) {
+                patience_ends = now + g->patience_ns;
+            } else if (now >= patience_ends) {
+                promote_some(a, g);
+                patience_ends = 0;
+            } else {
+                tl_agent_wait(a, agent, TL_SLEEP_FULL,
+                              patience_ends < t->deadline_ns ? patience_ends : t->deadline_ns);
+            }
+            continue;
+        }
+        g->next = bit + 1 == g->cursors ? 0 : bit + 1;
+        tl_bit_clear(full, bit);
+        tl_bit_clear(some, bit);
+        const uint32_t cursor = g->first_cursor + bit;
+        const int over = write_run(view, g, cursor, t);
+        rearm(a, g, cursor);
+        if (over)
+            return;
+        if (t->deadline_ns != TL_FOREVER && tl_now_ns() >= t->deadline_ns) {
+            t->reason = TL_TURN_CHECKPOINT;
+            return;
+        }
+    }
+}

@@ -1,0 +1,414 @@
+#include "ring.h"
+
+#include <unistd.h>
+
+/* ---- free slots ---- */
+
+static void push(const struct tl_arena *a, tl_stack *stack, uint32_t slot)
+{
+    uint64_t head = atomic_load(stack), next;
+    do {
+        atomic_store_explicit(&tl_slot_of(a, slot)->next, (uint32_t)head, memory_order_relaxed);
+        next = ((head >> 32) + 1) << 32 | slot;
+    } while (!atomic_compare_exchange_weak(stack, &head, next));
+}
+
+static int pop(const struct tl_arena *a, tl_stack *stack, uint32_t *slot)
+{
+    uint64_t head = atomic_load(stack), next;
+    do {
+        if ((uint32_t)head == TL_NONE)
+            return 0;
+        next = ((head >> 32) + 1) << 32 |
+               atomic_load_explicit(&tl_slot_of(a, (uint32_t)head)->next, memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak(stack, &head, next));
+    *slot = (uint32_t)head;
+    return 1;
+}
+
+static int empty(tl_stack *stack)
+{
+    return (uint32_t)atomic_load(stack) == TL_NONE;
+}
+
+/* ---- bitmaps ---- */
+
+uint32_t tl_bits_next(_Atomic uint64_t *bits, uint32_t count, uint32_t from)
+{
+    const uint32_t words = tl_bit_words(count);
+    if (count == 0)
+        return TL_NONE;
+    if (from >= count)
+        from = 0;
+    uint64_t word = atomic_load(&bits[from / 64]) & (~UINT64_C(0) << (from % 64));
+    for (uint32_t i = 0, w = from / 64;; i++) {
+        if (word)
+            return w * 64 + (uint32_t)__builtin_ctzll(word);
+        if (i == words) /* the first word has been seen twice: above from, and below it */
+            return TL_NONE;
+        w = w + 1 == words ? 0 : w + 1;
+        word = atomic_load(&bits[w]);
+    }
+}
+
+int tl_bits_any(_Atomic uint64_t *bits, uint32_t count)
+{
+    for (uint32_t w = 0; w < tl_bit_words(count); w++)
+        if (atomic_load(&bits[w]))
+            return 1;
+    return 0;
+}
+
+/* ---- waking ---- */
+
+static void wake_producer(struct tl_stream *s)
+{
+    if (atomic_load(&s->waiting) && atomic_exchange(&s->waiting, 0)) {
+        atomic_fetch_add(&s->wake, 1);
+        tl_wake_all(&s->wake);
+    }
+}
+
+static _Atomic uint64_t *hungry_bits(const struct tl_arena *a)
+{
+    return tl_at(a, a->hungry_at);
+}
+
+/* A common slot is free: one of the streams that sleep for one may have it, in turn. */
+static void wake_hungry(const struct tl_arena *a)
+{
+    struct tl_arena *arena = (struct tl_arena *)a;
+    for (;;) {
+        uint32_t i = tl_bits_next(hungry_bits(a), a->streams, atomic_load(&arena->hungry_next));
+        if (i == TL_NONE)
+            return;
+        atomic_store(&arena->hungry_next, i + 1);
+        tl_bit_clear(hungry_bits(a), i);
+        if (atomic_load(&tl_stream_of(a, i)->waiting)) {
+            wake_producer(tl_stream_of(a, i));
+            return;
+        }
+    }
+}
+
+static void wake_agent(struct tl_agent *g, enum tl_sleep at_least)
+{
+    if (atomic_load(&g->sleeping) >= (uint32_t)at_least && atomic_exchange(&g->sleeping, TL_AWAKE) != TL_AWAKE) {
+        atomic_fetch_add(&g->wake, 1);
+        tl_wake_all(&g->wake);
+    }
+}
+
+/* ---- slots going home ---- */
+
+/* Returns whether the slot was a common one. Wakes nobody. */
+static int go_home(const struct tl_arena *a, struct tl_stream *s, uint32_t slot)
+{
+    if (slot >= a->slots_own) {
+        atomic_fetch_add(&s->freed, 1);
+        return 0;
+    }
+    const uint32_t home = tl_slot_of(a, slot)->home;
+    push(a, home == TL_NONE ? &((struct tl_arena *)a)->common : &s->free, slot);
+    atomic_fetch_sub(&s->held, 1);
+    return home == TL_NONE;
+}
+
+static void tell_of_freed(const struct tl_arena *a, struct tl_stream *s, uint32_t common)
+{
+    wake_producer(s);
+    if (s->freed_fd >= 0) {
+        const uint64_t one = 1;
+        /* EAGAIN (a counter at its limit) is a wake-up too: the bridge reads `freed`, not the counter. */
+        (void)!write(s->freed_fd, &one, sizeof one);
+    }
+    while (common-- && !empty(&((struct tl_arena *)a)->common))
+        wake_hungry(a);
+}
+
+static int drop(const struct tl_arena *a, uint32_t slot)
+{
+    return atomic_fetch_sub(&tl_slot_of(a, slot)->refs, 1) == 1;
+}
+
+/* ---- the producer ---- */
+
+enum tl_ring_status tl_slot_reserve_nowait(const struct tl_arena *a, uint32_t stream, uint32_t *slot)
+{
+    struct tl_stream *s = tl_stream_of(a, stream);
+    if (!pop(a, &s->free, slot) &&
+        (atomic_load(&s->held) >= s->cap || !pop(a, &((struct tl_arena *)a)->common, slot)))
+        return TL_RING_AGAIN;
+    atomic_fetch_add(&s->held, 1);
+    tl_slot_of(a, *slot)->stream = stream;
+    return TL_RING_OK;
+}
+
+/* A producer is about to sleep: what its readers have must do, a full run or not. */
+static void urge_readers(const struct tl_arena *a, const struct tl_stream *s)
+{
+    const uint32_t *readers = (const uint32_t *)tl_at(a, a->readers_at) + s->first_reader;
+    for (uint32_t i = 0; i < s->readers; i++) {
+        const struct tl_cursor *c = tl_cursor_of(a, readers[i]);
+        struct tl_agent *g = tl_agent_of(a, c->agent);
+        if (tl_waiting(a, readers[i])) {
+            tl_bit_set(tl_full_bits(a, g), c->bit);
+            wake_agent(g, TL_SLEEP_FULL);
+        }
+    }
+}
+
+static enum tl_ring_status why_not(const struct tl_arena *a, const struct tl_stream *s, int last)
+{
+    const uint32_t stop = atomic_load(&a->stop);
+    if (stop == TL_STOP_NOW || (stop && !last))
+        return TL_RING_STOPPED;
+    return s->readers == 0 || atomic_load(&s->attached) ? TL_RING_OK : TL_RING_NO_READERS;
+}
+
+enum tl_ring_status tl_slot_reserve_wait(const struct tl_arena *a, uint32_t stream, int last, uint32_t *slot)
+{
+    struct tl_stream *s = tl_stream_of(a, stream);
+    enum tl_ring_status status = why_not(a, s, last);
+    if (status != TL_RING_OK)
+        return status;
+    if (tl_slot_reserve_nowait(a, stream, slot) == TL_RING_OK)
+        return TL_RING_OK;
+
+    const int64_t begin = tl_now_ns();
+    atomic_store(&s->waiting_since_ns, begin);
+    for (;;) {
+        const uint32_t seen = atomic_load(&s->wake);
+        atomic_store(&s->waiting, 1);
+        if (atomic_load(&s->held) < s->cap)
+            tl_bit_set(hungry_bits(a), stream);
+        status = why_not(a, s, last);
+        if (status != TL_RING_OK || tl_slot_reserve_nowait(a, stream, slot) == TL_RING_OK)
+            break;
+        urge_readers(a, s);
+        tl_wait(&s->wake, seen, TL_FOREVER);
+    }
+    atomic_store(&s->waiting, 0);
+    tl_bit_clear(hungry_bits(a), stream);
+    atomic_store(&s->waiting_since_ns, 0);
+    atomic_fetch_add(&s->stalls, 1);
+    atomic_fetch_add(&s->stall_ns, (uint64_t)(tl_now_ns() - begin));
+    /* The wake-up for a common slot may have come to this stream while it took one of its own: pass it on. */
+    if (!empty(&((struct tl_arena *)a)->common))
+        wake_hungry(a);
+    return status;
+}
+
+void tl_slot_return(const struct tl_arena *a, uint32_t stream, uint32_t slot)
+{
+    struct tl_stream *s = tl_stream_of(a, stream);
+    tell_of_freed(a, s, (uint32_t)go_home(a, s, slot));
+}
+
+void tl_slot_move(const struct tl_arena *a, uint32_t slot, uint32_t from, uint32_t to)
+{
+    atomic_fetch_add(&tl_stream_of(a, to)->held, 1);
+    atomic_fetch_sub(&tl_stream_of(a, from)->held, 1);
+    tl_slot_of(a, slot)->stream = to;
+}
+
+static void lock(struct tl_stream *s)
+{
+    uint32_t free = 0;
+    while (!atomic_compare_exchange_strong(&s->lock, &free, 1)) {
+        /* 2: somebody may sleep. Held for some hundred instructions, by a detaching thread at most once a job. */
+        if (free == 2 || atomic_exchange(&s->lock, 2) != 0)
+            tl_wait(&s->lock, 2, TL_FOREVER);
+        else
+            return;
+        free = 0;
+    }
+}
+
+static void unlock(struct tl_stream *s)
+{
+    if (atomic_exchange(&s->lock, 0) == 2)
+        tl_wake_all(&s->lock);
+}
+
+static uint32_t *ring_of(const struct tl_arena *a, const struct tl_stream *s)
+{
+    return tl_at(a, s->ring);
+}
+
+enum tl_ring_status tl_slot_publish(const struct tl_arena *a, uint32_t stream, uint32_t slot)
+{
+    struct tl_stream *s = tl_stream_of(a, stream);
+    const uint32_t bytes = tl_slot_of(a, slot)->bytes;
+    lock(s);
+    const uint32_t attached = atomic_load(&s->attached);
+    if (attached == 0) {
+        unlock(s);
+        tl_slot_return(a, stream, slot);
+        return TL_RING_NO_READERS;
+    }
+    const uint64_t head = atomic_load_explicit(&s->head, memory_order_relaxed);
+    atomic_store_explicit(&tl_slot_of(a, slot)->refs, attached, memory_order_relaxed);
+    ring_of(a, s)[head & s->mask] = slot;
+    atomic_store(&s->head, head + 1); /* publishes the slot's bytes, its meta data and the ring entry */
+    unlock(s);
+
+    atomic_fetch_add_explicit(&s->blocks, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->bytes, bytes, memory_order_relaxed);
+    const uint32_t *readers = (const uint32_t *)tl_at(a, a->readers_at) + s->first_reader;
+    for (uint32_t i = 0; i < s->readers; i++) {
+        const struct tl_cursor *c = tl_cursor_of(a, readers[i]);
+        const uint64_t claim = atomic_load(&c->claim);
+        if (claim & TL_DETACHED)
+            continue;
+        struct tl_agent *g = tl_agent_of(a, c->agent);
+        tl_bit_set(tl_some_bits(a, g), c->bit);
+        if (head + 1 - claim >= g->run_blocks) {
+            tl_bit_set(tl_full_bits(a, g), c->bit);
+            wake_agent(g, TL_SLEEP_FULL);
+        } else {
+            wake_agent(g, TL_SLEEP_ANY);
+        }
+    }
+    return TL_RING_OK;
+}
+
+void tl_stream_end(const struct tl_arena *a, uint32_t stream)
+{
+    struct tl_stream *s = tl_stream_of(a, stream);
+    atomic_store(&s->ended, 1);
+    const uint32_t *readers = (const uint32_t *)tl_at(a, a->readers_at) + s->first_reader;
+    for (uint32_t i = 0; i < s->readers; i++) {
+        const struct tl_cursor *c = tl_cursor_of(a, readers[i]);
+        struct tl_agent *g = tl_agent_of(a, c->agent);
+        tl_bit_set(tl_full_bits(a, g), c->bit);
+        wake_agent(g, TL_SLEEP_FULL);
+    }
+}
+
+/* ---- readers ---- */
+
+uint32_t tl_claim(const struct tl_arena *a, uint32_t cursor, uint32_t n, uint64_t *first)
+{
+    struct tl_cursor *c = tl_cursor_of(a, cursor);
+    const uint64_t head = atomic_load(&tl_stream_of(a, c->stream)->head);
+    uint64_t claim = atomic_load(&c->claim);
+    do {
+        if (claim & TL_DETACHED)
+            return 0;
+        if (head - claim < n)
+            n = (uint32_t)(head - claim);
+        if (n == 0)
+            return 0;
+    } while (!atomic_compare_exchange_weak(&c->claim, &claim, claim + n));
+    *first = claim;
+    return n;
+}
+
+void tl_release(const struct tl_arena *a, uint32_t cursor, uint32_t n)
+{
+    struct tl_cursor *c = tl_cursor_of(a, cursor);
+    struct tl_stream *s = tl_stream_of(a, c->stream);
+    const uint64_t tail = atomic_load_explicit(&c->tail, memory_order_relaxed);
+    uint32_t freed = 0, common = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t slot = ring_of(a, s)[(tail + i) & s->mask];
+        if (drop(a, slot)) {
+            freed++;
+            common += (uint32_t)go_home(a, s, slot);
+        }
+    }
+    atomic_store(&c->tail, tail + n);
+    if (freed)
+        tell_of_freed(a, s, common);
+}
+
+void tl_unclaim(const struct tl_arena *a, uint32_t cursor)
+{
+    struct tl_cursor *c = tl_cursor_of(a, cursor);
+    const uint64_t tail = atomic_load_explicit(&c->tail, memory_order_relaxed);
+    uint64_t claim = atomic_load(&c->claim);
+    while (!(claim & TL_DETACHED))
+        if (atomic_compare_exchange_weak(&c->claim, &claim, tail))
+            return;
+    tl_release(a, cursor, (uint32_t)((claim & ~TL_DETACHED) - tail));
+}
+
+uint32_t tl_slot_at(const struct tl_arena *a, uint32_t cursor, uint64_t position)
+{
+    const struct tl_stream *s = tl_stream_of(a, tl_cursor_of(a, cursor)->stream);
+    return ring_of(a, s)[position & s->mask];
+}
+
+uint64_t tl_waiting(const struct tl_arena *a, uint32_t cursor)
+{
+    const struct tl_cursor *c = tl_cursor_of(a, cursor);
+    const uint64_t claim = atomic_load(&c->claim);
+    /* claim first: it never passes a head that was read after it */
+    return claim & TL_DETACHED ? 0 : atomic_load(&tl_stream_of(a, c->stream)->head) - claim;
+}
+
+int tl_drained(const struct tl_arena *a, uint32_t cursor)
+{
+    const struct tl_cursor *c = tl_cursor_of(a, cursor);
+    const struct tl_stream *s = tl_stream_of(a, c->stream);
+    /* ended first: head does not move after it */
+    return atomic_load(&s->ended) && atomic_load(&c->tail) == atomic_load(&s->head);
+}
+
+static void detach_cursor(const struct tl_arena *a, uint32_t cursor)
+{
+    struct tl_cursor *c = tl_cursor_of(a, cursor);
+    struct tl_stream *s = tl_stream_of(a, c->stream);
+    uint32_t freed = 0, common = 0;
+    lock(s);
+    const uint64_t claim = atomic_fetch_or(&c->claim, TL_DETACHED);
+    if (!(claim & TL_DETACHED)) {
+        atomic_fetch_sub(&s->attached, 1);
+        const uint64_t head = atomic_load(&s->head);
+        for (uint64_t p = claim; p < head; p++) {
+            const uint32_t slot = ring_of(a, s)[p & s->mask];
+            if (drop(a, slot)) {
+                freed++;
+                common += (uint32_t)go_home(a, s, slot);
+            }
+        }
+    }
+    unlock(s);
+    if (freed || atomic_load(&s->attached) == 0)
+        tell_of_freed(a, s, common);
+}
+
+void tl_detach(const struct tl_arena *a, uint32_t agent)
+{
+    struct tl_agent *g = tl_agent_of(a, agent);
+    atomic_store(&g->detached, 1);
+    for (uint32_t i = 0; i < g->cursors; i++)
+        detach_cursor(a, g->first_cursor + i);
+    wake_agent(g, TL_SLEEP_FULL);
+}
+
+void tl_stop_all(struct tl_arena *a, enum tl_stop how)
+{
+    atomic_store(&a->stop, (uint32_t)how);
+    for (uint32_t i = 0; i < a->streams; i++)
+        tell_of_freed(a, tl_stream_of(a, i), 0);
+    for (uint32_t i = 0; i < a->agents; i++)
+        wake_agent(tl_agent_of(a, i), TL_SLEEP_FULL);
+}
+
+void tl_agent_wait(const struct tl_arena *a, uint32_t agent, enum tl_sleep for_what, int64_t deadline_ns)
+{
+    struct tl_agent *g = tl_agent_of(a, agent);
+    const uint32_t seen = atomic_load(&g->wake);
+    atomic_store(&g->sleeping, (uint32_t)for_what);
+    if (!tl_bits_any(tl_full_bits(a, g), g->cursors) &&
+        (for_what == TL_SLEEP_FULL || !tl_bits_any(tl_some_bits(a, g), g->cursors)) &&
+        !atomic_load(&g->detached) && atomic_load(&a->stop) != TL_STOP_NOW) {
+        const int64_t begin = tl_now_ns();
+        tl_wait(&g->wake, seen, deadline_ns);
+        atomic_fetch_add_explicit(&g->sleeps, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&g->sleep_ns, (uint64_t)(tl_now_ns() - begin), memory_order_relaxed);
+    }
+    atomic_store(&g->sleeping, TL_AWAKE);
+}

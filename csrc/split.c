@@ -1,0 +1,144 @@
+#include "split.h"
+
+#include <string.h>
+
+#include "wait.h"
+
+/* A handful of objects a pass: looking through them all costs less than the checksum of one block by far. The last one found
+ * is tried first, since blocks come in runs. */
+static const struct tl_want *wanted(const struct tl_split *s, const uint8_t *object, uint32_t *last)
+{
+    if (*last < s->wants && memcmp(s->want[*last].object, object, 16) == 0)
+        return &s->want[*last];
+    for (uint32_t i = 0; i < s->wants; i++)
+        if (memcmp(s->want[i].object, object, 16) == 0) {
+            *last = i;
+            return &s->want[i];
+        }
+    return NULL;
+}
+
+static void fault(struct tl_split *s, uint64_t position, uint32_t verdict, const struct tl_header *h, uint32_t bytes)
+{
+    struct tl_fault *f = &s->faults[s->fault_count++];
+    *f = (struct tl_fault){.position = position, .verdict = verdict, .bytes = bytes};
+    if (verdict == TL_BLOCK_PAYLOAD) {
+        f->seq = h->seq;
+        memcpy(f->object, h->object, 16);
+    }
+}
+
+/* Hands one block on. Returns nonzero when its slot is still the caller's (nobody wanted it). */
+static int hand_on(const struct tl_view *view, const struct tl_crc32c *crc, struct tl_split *s, uint32_t slot,
+                   uint32_t bytes, uint64_t position, uint32_t *last)
+{
+    struct tl_arena *a = view->arena;
+    const struct tl_header *h = (const struct tl_header *)view->slot[slot];
+    const enum tl_block_verdict verdict = tl_block_check(crc, h, bytes);
+    if (verdict != TL_BLOCK_OK) {
+        fault(s, position, verdict, h, bytes);
+        return 1;
+    }
+    if (h->kind == TL_KIND_RECORD && s->stop_at_records) {
+        s->reason = TL_SPLIT_RECORD;
+        s->record = slot;
+        s->record_bytes = bytes;
+        return 0;
+    }
+    const struct tl_want *w = h->kind == TL_KIND_OBJECT ? wanted(s, h->object, last) : NULL;
+    if (!w)
+        return 1;
+    struct tl_slot *meta = tl_slot_of(a, slot);
+    meta->bytes = bytes;
+    meta->object = w->number;
+    meta->seq = h->seq;
+    tl_slot_move(a, slot, s->pool, w->stream);
+    s->blocks_wanted++;
+    tl_slot_publish(a, w->stream, slot); /* NO_READERS: gone home; the caller finds out by any_reader() */
+    return 0;
+}
+
+static int any_reader(const struct tl_view *view, const struct tl_split *s)
+{
+    if (s->wants == 0)
+        return 1;
+    for (uint32_t i = 0; i < s->wants; i++)
+        if (atomic_load(&tl_stream_of(view->arena, s->want[i].stream)->attached))
+            return 1;
+    return 0;
+}
+
+/* Free slots for the next call: at least one, more as far as they are there without waiting. */
+static uint32_t free_slots(const struct tl_view *view, const struct tl_split *s, uint32_t most, uint32_t *slots)
+{
+    if (tl_slot_reserve_wait(view->arena, s->pool, 1, &slots[0]) == TL_RING_STOPPED)
+        return 0;
+    uint32_t n = 1;
+    while (n < most && tl_slot_reserve_nowait(view->arena, s->pool, &slots[n]) == TL_RING_OK)
+        n++;
+    return n;
+}
+
+#define SPLIT_BATCH 8u
+
+void tl_split_run(const struct tl_view *view, const struct tl_crc32c *crc, struct tl_split *s)
+{
+    struct tl_arena *a = view->arena;
+    uint32_t last = 0;
+    s->blocks = s->bytes = s->blocks_wanted = 0;
+    s->fault_count = 0;
+    s->status = TL_OK;
+    s->reason = TL_SPLIT_DONE;
+    while (s->blocks < s->blocks_max && s->reason == TL_SPLIT_DONE) {
+        if (atomic_load(&a->stop)) {
+            s->reason = TL_SPLIT_STOPPED;
+            return;
+        }
+        if (!any_reader(view, s)) {
+            s->reason = TL_SPLIT_NO_READERS;
+            return;
+        }
+        uint64_t most = s->blocks_max - s->blocks;
+        if (most > s->faults_max - s->fault_count)
+            most = s->faults_max - s->fault_count;
+        if (most > s->ops->batch_max)
+            most = s->ops->batch_max;
+        if (most > SPLIT_BATCH)
+            most = SPLIT_BATCH;
+        if (s->stop_at_records)
+            most = 1; /* what was read beyond a record would have to be held back */
+        if (most == 0) {
+            s->reason = TL_SPLIT_FAULTS_FULL;
+            return;
+        }
+        uint32_t slots[SPLIT_BATCH], done = 0;
+        struct tl_vec vec[SPLIT_BATCH];
+        const uint32_t n = free_slots(view, s, (uint32_t)most, slots);
+        if (n == 0) {
+            s->reason = TL_SPLIT_STOPPED;
+            return;
+        }
+        for (uint32_t i = 0; i < n; i++)
+            vec[i] = (struct tl_vec){view->slot[slots[i]], a->slot_bytes, a->slot_bytes};
+        s->status = s->ops->read(s->device, vec, n, &done);
+        for (uint32_t i = 0; i < n; i++) {
+            int mine = 1;
+            if (i < done) {
+                mine = hand_on(view, crc, s, slots[i], vec[i].bytes, s->position + i, &last);
+                s->bytes += vec[i].bytes;
+            }
+            if (mine)
+                tl_slot_return(a, s->pool, slots[i]);
+        }
+        s->position += done;
+        s->blocks += done;
+        if (s->status == TL_FILEMARK) {
+            s->position++;
+            s->reason = TL_SPLIT_FILEMARK;
+        } else if (s->status == TL_END_OF_DATA) {
+            s->reason = TL_SPLIT_END_OF_DATA;
+        } else if (s->status != TL_OK) {
+            s->reason = TL_SPLIT_FAILED;
+        }
+    }
+}

@@ -1,0 +1,615 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The kernel's face to Python: csrc/ under a layer as thin as it can be.
+
+Python decides, C moves: each call here moves many blocks without the GIL and comes back when there is something to decide. All
+numbers that go in are trusted (they come from a compiled `Schedule`), but for bounds that would make C touch memory that is
+not its own: those are checked here.
+"""
+
+import os
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport pwrite
+
+from tapeloom._kernel cimport *
+from tapeloom.errors import BlockDamaged, NoReaders, Stopped, TapeloomError
+
+FOREVER = np.iinfo(np.int64).max
+
+STREAM_PLAN = np.dtype([("quota", "<u4"), ("cap", "<u4"), ("segment_slots", "<u4")])
+CURSOR_PLAN = np.dtype([("stream", "<u4"), ("agent", "<u4")])
+AGENT_PLAN = np.dtype(
+    [("first_cursor", "<u4"), ("cursors", "<u4"), ("run_blocks", "<u4"), ("zero", "<u4"), ("patience_ns", "<i8")]
+)
+RUN = np.dtype([("object", "<u8"), ("seq", "<u8"), ("blocks", "<u8"), ("position", "<u8")])
+FAULT = np.dtype([("position", "<u8"), ("seq", "<u8"), ("verdict", "<u4"), ("bytes", "<u4"), ("object", "V16")])
+WANT = np.dtype([("object", "V16"), ("stream", "<u4"), ("number", "<u4")])
+
+
+class Stop(IntEnum):
+    RUN = 0
+    IN_ORDER = 1
+    NOW = 2
+
+
+class TurnReason(IntEnum):
+    """Why `Interleaver.turn` came back (csrc/interleave.h)."""
+
+    ENDED = 0
+    CHECKPOINT = 1
+    EARLY_WARNING = 2
+    END_OF_MEDIUM = 3
+    FAILED = 4
+    DETACHED = 5
+    STOPPED = 6
+
+
+class SplitReason(IntEnum):
+    """Why `Splitter.run` came back (csrc/split.h)."""
+
+    DONE = 0
+    FILEMARK = 1
+    END_OF_DATA = 2
+    FAILED = 3
+    STOPPED = 4
+    FAULTS_FULL = 5
+    NO_READERS = 6
+    RECORD = 7
+
+
+class Verdict(IntEnum):
+    """What the check of a block found (csrc/block.h)."""
+
+    OK = 0
+    FOREIGN = 1
+    HEADER = 2
+    VERSION_NEW = 3
+    PAYLOAD = 4
+    UNREADABLE = 100
+
+
+def crc32c_names():
+    """Names of the CRC32C implementations that this processor runs, the reference first."""
+    cdef const char *const *names = tl_crc32c_names()
+    found = []
+    while names[0] != NULL:
+        if tl_crc32c_named(names[0]) != NULL:
+            found.append(names[0].decode())
+        names += 1
+    return found
+
+
+def crc32c(data, uint32_t crc=0, str name=None):
+    """CRC32C of *data* going on from *crc*, by the implementation called *name* (default: the fastest).
+
+    Raises ValueError for a name that this processor cannot run.
+    """
+    cdef const tl_crc32c *implementation = tl_crc32c_best() if name is None else tl_crc32c_named(name.encode())
+    if implementation == NULL:
+        raise ValueError(f"no CRC32C implementation called {name!r} here; there are {', '.join(crc32c_names())}")
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    with nogil:
+        crc = implementation.update(crc, view.buf, view.len)
+    PyBuffer_Release(&view)
+    return crc
+
+
+def check_block(block):
+    """The `Verdict` on the bytes of one tape block."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(block, &view, PyBUF_SIMPLE)
+    verdict = tl_block_check(tl_crc32c_best(), view.buf, view.len)
+    PyBuffer_Release(&view)
+    return Verdict(verdict)
+
+
+cdef raise_for(int status):
+    if status == TL_RING_STOPPED:
+        raise Stopped("the job stops")
+    if status == TL_RING_NO_READERS:
+        raise NoReaders("no drive takes this object any more: every copy of it has failed or was detached")
+
+
+cdef class _Plan:
+    """A tl_plan over numpy tables, which it keeps alive."""
+
+    cdef tl_plan plan
+    cdef object tables
+
+    def __cinit__(self, uint32_t slot_bytes, uint32_t slots_common, streams, cursors, agents):
+        s = np.ascontiguousarray(streams, STREAM_PLAN)
+        c = np.ascontiguousarray(cursors, CURSOR_PLAN)
+        g = np.ascontiguousarray(agents, AGENT_PLAN)
+        self.tables = (s, c, g)
+        self.plan.slot_bytes = slot_bytes
+        self.plan.slots_common = slots_common
+        self.plan.streams = len(s)
+        self.plan.cursors = len(c)
+        self.plan.agents = len(g)
+        self.plan.stream = <const tl_stream_plan *><uintptr_t>s.ctypes.data
+        self.plan.cursor = <const tl_cursor_plan *><uintptr_t>c.ctypes.data
+        self.plan.agent = <const tl_agent_plan *><uintptr_t>g.ctypes.data
+
+
+def control_bytes(slot_bytes, slots_common, streams, cursors, agents):
+    """Bytes that the tables of such an arena take beside its slots."""
+    cdef _Plan plan = _Plan(slot_bytes, slots_common, streams, cursors, agents)
+    return tl_arena_control_bytes(&plan.plan)
+
+
+def arena_bytes(slot_bytes, slots_common, streams, cursors, agents):
+    """Bytes of such an arena, tables and slots."""
+    cdef _Plan plan = _Plan(slot_bytes, slots_common, streams, cursors, agents)
+    return tl_arena_bytes(&plan.plan)
+
+
+cdef class Arena:
+    """The shared memory of one job, mapped into this process.
+
+    `fd` is a memfd of at least `arena_bytes()` zero bytes; tables as STREAM_PLAN, CURSOR_PLAN (sorted by agent) and AGENT_PLAN.
+    The mapping lives as long as the object, and every feeder, interleaver and drain holds the object.
+    """
+
+    def __cinit__(self, int fd, slot_bytes, slots_common, streams, cursors, agents):
+        cdef _Plan plan = _Plan(slot_bytes, slots_common, streams, cursors, agents)
+        cdef uint64_t bytes = tl_arena_bytes(&plan.plan)
+        cdef uint32_t i
+        if os.fstat(fd).st_size < bytes:
+            raise ValueError(f"the arena takes {bytes} bytes, its file has {os.fstat(fd).st_size}")
+        cdef void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+        if memory == MAP_FAILED:
+            raise OSError(errno, os.strerror(errno))
+        self.mapped_bytes = bytes
+        self.view.arena = <tl_arena *>memory
+        tl_arena_init(memory, &plan.plan)
+        self.crc = tl_crc32c_best()
+        self.view.slot = <uint8_t **>calloc(self.view.arena.slots, sizeof(uint8_t *))
+        if self.view.slot == NULL:
+            raise MemoryError
+        for i in range(self.view.arena.slots_own):
+            self.view.slot[i] = <uint8_t *>memory + self.view.arena.data_at + <uint64_t>i * self.view.arena.slot_bytes
+
+    def __dealloc__(self):
+        free(self.view.slot)
+        if self.view.arena != NULL:
+            munmap(self.view.arena, self.mapped_bytes)
+
+    cdef tl_agent *_agent(self, uint32_t agent) except NULL:
+        if agent >= self.view.arena.agents:
+            raise IndexError(f"no agent {agent}")
+        return tl_agent_of(self.view.arena, agent)
+
+    @property
+    def slot_bytes(self):
+        return self.view.arena.slot_bytes
+
+    def stop(self, how):
+        tl_stop_all(self.view.arena, int(how))
+
+    @property
+    def stopping(self):
+        return Stop(self.view.arena.stop)
+
+    def detach(self, uint32_t agent):
+        """Takes an agent out of all its chains. What waits for it alone goes home at once; a slot under a device call goes
+        home when that call returns, never earlier."""
+        self._agent(agent)
+        with nogil:
+            tl_detach(self.view.arena, agent)
+
+    def end_stream(self, uint32_t stream):
+        if stream >= self.view.arena.streams:
+            raise IndexError(f"no stream {stream}")
+        with nogil:
+            tl_stream_end(self.view.arena, stream)
+
+    def stream_statistics(self, uint32_t i):
+        """Counts of one stream: blocks, bytes published; slots held; how often and how long its producer waited."""
+        if i >= self.view.arena.streams:
+            raise IndexError(f"no stream {i}")
+        cdef tl_stream *s = tl_stream_of(self.view.arena, i)
+        return StreamStatistics(
+            s.blocks, s.bytes, s.head, bool(s.ended), s.attached, s.held, s.stalls, s.stall_ns, s.waiting_since_ns
+        )
+
+    def cursor_statistics(self, uint32_t i):
+        if i >= self.view.arena.cursors:
+            raise IndexError(f"no cursor {i}")
+        cdef tl_cursor *c = tl_cursor_of(self.view.arena, i)
+        cdef uint64_t claim = c.claim
+        return CursorStatistics(claim & ~<uint64_t>TL_DETACHED, c.tail, bool(claim & TL_DETACHED))
+
+    def agent_statistics(self, uint32_t i):
+        cdef tl_agent *g = self._agent(i)
+        return AgentStatistics(
+            g.blocks, g.bytes, g.calls, g.runs, g.short_runs, g.sleeps, g.sleep_ns, g.device_ns, g.in_call_since_ns,
+            bool(g.detached),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics:
+    blocks: int
+    bytes: int
+    head: int
+    ended: bool
+    attached: int
+    held: int
+    stalls: int
+    stall_ns: int
+    waiting_since_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CursorStatistics:
+    claimed: int
+    released: int
+    detached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatistics:
+    blocks: int
+    bytes: int
+    calls: int
+    runs: int
+    short_runs: int
+    sleeps: int
+    sleep_ns: int
+    device_ns: int
+    in_call_since_ns: int
+    detached: bool
+
+
+cdef class Feeder:
+    """The producer's end of one stream, for one thread: what is written here becomes the blocks of one object."""
+
+    cdef Arena arena
+    cdef tl_feeder feeder
+    cdef uint8_t *room
+    cdef uint32_t room_bytes
+
+    def __cinit__(self, Arena arena, uint32_t stream):
+        if stream >= arena.view.arena.streams:
+            raise IndexError(f"no stream {stream}")
+        self.arena = arena
+        tl_feed_init(&self.feeder, &arena.view, arena.crc, stream)
+
+    def begin(self, *, bytes object_id, uint32_t number, bytes name, int64_t as_of_ns, bytes parent=bytes(16),
+              uint8_t level=0, uint8_t content=0, uint16_t header_bytes=512):
+        """Begins an object; `number` is the job's own number of it, which run tables carry."""
+        cdef tl_header header
+        if len(object_id) != 16 or len(parent) != 16 or len(name) > 256 or header_bytes not in (512, 4096):
+            raise ValueError("an object's id and parent have 16 bytes, its name at most 256, a header 512 or 4096")
+        memset(&header, 0, sizeof(header))
+        header.header_bytes = header_bytes
+        memcpy(header.object, <const char *>object_id, 16)
+        memcpy(header.parent, <const char *>parent, 16)
+        memcpy(header.name, <const char *>name, len(name))
+        header.name_bytes = len(name)
+        header.as_of = as_of_ns
+        header.level = level
+        header.content = content
+        tl_feed_begin(&self.feeder, &header, number)
+
+    @property
+    def blocks(self):
+        """Blocks of this object so far, without the one being filled."""
+        return self.feeder.header.seq
+
+    @property
+    def offset(self):
+        """Bytes of the sequence so far."""
+        return self.feeder.header.offset + self.feeder.filled
+
+    def write(self, data):
+        cdef Py_buffer view
+        cdef int status
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        with nogil:
+            status = tl_feed_bytes(&self.feeder, view.buf, view.len)
+        PyBuffer_Release(&view)
+        raise_for(status)
+
+    def zeros(self, uint64_t bytes):
+        cdef int status
+        with nogil:
+            status = tl_feed_zeros(&self.feeder, bytes)
+        raise_for(status)
+
+    def pump(self, int fd, uint64_t offset, uint64_t bytes):
+        cdef uint64_t got
+        cdef int error, status
+        with nogil:
+            status = tl_feed_file(&self.feeder, fd, offset, bytes, &got, &error)
+        raise_for(status)
+        return got, error
+
+    def pump_pipe(self, int fd):
+        cdef uint64_t got
+        cdef int error, status
+        with nogil:
+            status = tl_feed_pipe(&self.feeder, fd, &got, &error)
+        raise_for(status)
+        return got, error
+
+    def reserve(self):
+        """The free room of the slot being filled, as a writable memoryview: fill its beginning, then `commit(bytes)`.
+        Valid until the next call."""
+        cdef int status
+        with nogil:
+            status = tl_feed_room(&self.feeder, &self.room, &self.room_bytes)
+        raise_for(status)
+        return <uint8_t[:self.room_bytes]>self.room
+
+    def commit(self, uint32_t bytes):
+        if bytes > self.room_bytes:
+            raise ValueError(f"{bytes} bytes do not fit into the {self.room_bytes} that were reserved")
+        tl_feed_filled(&self.feeder, bytes)
+        self.room_bytes = 0
+
+    def flush(self):
+        """Publishes what is there as a block, however short."""
+        cdef int status
+        with nogil:
+            status = tl_feed_flush(&self.feeder)
+        raise_for(status)
+
+    def end(self, failed=False):
+        """Ends the object. Raises `Stopped` or `NoReaders` where its last block could not be handed on."""
+        cdef uint16_t flags = TL_FLAG_FAILED if failed else 0
+        cdef int status
+        with nogil:
+            status = tl_feed_end(&self.feeder, flags)
+        raise_for(status)
+
+    def drop(self):
+        """Forgets what was not published."""
+        tl_feed_drop(&self.feeder)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn of an agent did: `runs` is a RUN table of what is on tape now and was not before."""
+
+    reason: TurnReason
+    status: int
+    position: int
+    blocks: int
+    bytes: int
+    runs: np.ndarray
+
+
+cdef class Interleaver:
+    """The loop of one backup media agent, for one thread."""
+
+    cdef Arena arena
+    cdef uint32_t agent
+    cdef object runs
+
+    def __cinit__(self, Arena arena, uint32_t agent, runs_max=65536):
+        arena._agent(agent)
+        self.arena = arena
+        self.agent = agent
+        self.runs = np.zeros(runs_max, RUN)
+
+    def turn(self, uintptr_t ops, uintptr_t device, *, uint64_t position, uint64_t bytes_max, int64_t deadline_ns):
+        """Writes until there is something to decide. `deadline_ns` on CLOCK_MONOTONIC, FOREVER for none."""
+        cdef tl_turn t
+        memset(&t, 0, sizeof(t))
+        t.ops = <const tl_device_ops *>ops
+        t.device = <void *>device
+        t.runs = <tl_run *><uintptr_t>self.runs.ctypes.data
+        t.runs_max = len(self.runs)
+        t.bytes_max = bytes_max
+        t.deadline_ns = deadline_ns
+        t.position = position
+        with nogil:
+            tl_interleave(&self.arena.view, self.agent, &t)
+        return Turn(TurnReason(t.reason), t.status, t.position, t.blocks, t.bytes, self.runs[:t.run_count].copy())
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What one run of a splitter did: `faults` is a FAULT table; `record` a block of a tape record, where asked for."""
+
+    reason: SplitReason
+    status: int
+    position: int
+    blocks: int
+    bytes: int
+    blocks_wanted: int
+    faults: np.ndarray
+    record: bytes | None
+
+
+cdef class Splitter:
+    """The loop of one restore media agent, for one thread. `wants` is a WANT table, `pool` the stream without readers whose
+    slots it reads into."""
+
+    cdef Arena arena
+    cdef uint32_t pool
+    cdef object wants, faults
+
+    def __cinit__(self, Arena arena, uint32_t pool, wants, faults_max=256):
+        if pool >= arena.view.arena.streams or any(w >= arena.view.arena.streams for w in wants["stream"]):
+            raise IndexError("no such stream")
+        self.arena = arena
+        self.pool = pool
+        self.wants = np.ascontiguousarray(wants, WANT)
+        self.faults = np.zeros(faults_max, FAULT)
+
+    def run(self, uintptr_t ops, uintptr_t device, *, uint64_t position, uint64_t blocks_max, bint stop_at_records=False):
+        cdef tl_split s
+        memset(&s, 0, sizeof(s))
+        s.ops = <const tl_device_ops *>ops
+        s.device = <void *>device
+        s.pool = self.pool
+        s.want = <const tl_want *><uintptr_t>self.wants.ctypes.data
+        s.wants = len(self.wants)
+        s.blocks_max = blocks_max
+        s.position = position
+        s.faults = <tl_fault *><uintptr_t>self.faults.ctypes.data
+        s.faults_max = len(self.faults)
+        s.stop_at_records = stop_at_records
+        with nogil:
+            tl_split_run(&self.arena.view, self.arena.crc, &s)
+        record = None
+        if s.reason == SplitReason.RECORD:
+            record = (<const char *>self.arena.view.slot[s.record])[:s.record_bytes]
+            tl_slot_return(self.arena.view.arena, self.pool, s.record)
+        return Split(
+            SplitReason(s.reason), s.status, s.position, s.blocks, s.bytes, s.blocks_wanted,
+            self.faults[:s.fault_count].copy(), record,
+        )
+
+
+cdef class Drain:
+    """The consumer's end of one object's blocks, in order: what a restore, a digest or a verification reads.
+
+    The blocks' checksums were looked at when they were made or came off the tape; here their order is: `seq` and `offset` go
+    on without a gap, and the last one says END. Blocks of another object in the same stream begin a new sequence at
+    `next_object()`.
+    """
+
+    cdef Arena arena
+    cdef uint32_t cursor
+    cdef const tl_header *block   # in hand, or NULL
+    cdef uint32_t at              # payload bytes of it already given out
+    cdef bint inside              # between the first and the last block of an object
+    cdef bint last                # the block in hand, or the last one there was, says END
+    cdef readonly bint failed
+    cdef readonly uint64_t seq, offset
+
+    def __cinit__(self, Arena arena, uint32_t cursor):
+        if cursor >= arena.view.arena.cursors:
+            raise IndexError(f"no cursor {cursor}")
+        self.arena = arena
+        self.cursor = cursor
+
+    cdef void _let_go(self) noexcept:
+        if self.block != NULL:
+            self.block = NULL
+            with nogil:
+                tl_release(self.arena.view.arena, self.cursor, 1)
+
+    cdef bint _take(self) except -1:
+        """Puts the next block in hand. False where the stream has ended."""
+        cdef uint32_t slot
+        cdef int status
+        self._let_go()
+        with nogil:
+            status = tl_drain_next(self.arena.view.arena, self.cursor, &slot)
+        if status == TL_DRAIN_STOPPED:
+            raise Stopped("the job stops")
+        if status == TL_DRAIN_END:
+            return False
+        self.block = <const tl_header *>self.arena.view.slot[slot]
+        self.at = 0
+        return True
+
+    cdef bint _more(self) except -1:
+        """Makes sure that unread payload is in hand. False at the object's end."""
+        if not self.inside:
+            return False
+        while self.block == NULL or self.at == self.block.payload_bytes:
+            if self.last:
+                self.inside = False
+                self._let_go()
+                return False
+            if not self._take():
+                self.inside = False
+                raise BlockDamaged(f"the sequence breaks off: block {self.seq}, at byte {self.offset}, and what follows is missing")
+            self._in_order()
+        return True
+
+    cdef int _in_order(self) except -1:
+        if self.block.seq != self.seq or self.block.offset != self.offset:
+            raise BlockDamaged(
+                f"bytes {self.offset} to {self.block.offset} are missing (blocks {self.seq} to {self.block.seq})"
+            )
+        self.seq += 1
+        self.offset += self.block.sequence_bytes
+        self.last = (self.block.flags & TL_FLAG_END) != 0
+        self.failed = (self.block.flags & TL_FLAG_FAILED) != 0
+        return 0
+
+    def next_object(self):
+        """The id of the next object in the stream, which `read` and the others then give; None when there is none.
+        Raises BlockDamaged where its first block is missing."""
+        if self.inside:
+            raise ValueError("the object before has not been read to its end")
+        if not self._take():
+            return None
+        self.seq = self.offset = 0
+        self.inside = True
+        self._in_order()
+        return (<const char *>self.block.object)[:16]
+
+    def payload(self):
+        """The next unread bytes that lie together, as a memoryview of the slot, or None at the object's end. Valid until the
+        next call."""
+        if not self._more():
+            return None
+        cdef uint32_t bytes = self.block.payload_bytes - self.at
+        cdef const uint8_t *data = <const uint8_t *>self.block + self.block.header_bytes + self.at
+        self.at = self.block.payload_bytes
+        return <const uint8_t[:bytes]>data
+
+    def read(self, uint64_t bytes):
+        """The next *bytes* bytes; fewer only where the object ends."""
+        cdef uint64_t n
+        pieces = []
+        while bytes and self._more():
+            n = min(bytes, <uint64_t>(self.block.payload_bytes - self.at))
+            pieces.append((<const char *>self.block + self.block.header_bytes + self.at)[:n])
+            self.at += n
+            bytes -= n
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def skip(self, uint64_t bytes):
+        """Passes over the next *bytes* bytes. Returns how many there were."""
+        cdef uint64_t n, done = 0
+        while done < bytes and self._more():
+            n = min(bytes - done, <uint64_t>(self.block.payload_bytes - self.at))
+            self.at += n
+            done += n
+        return done
+
+    def pump_to(self, int fd, uint64_t offset, uint64_t bytes):
+        """Writes the next *bytes* bytes into the file *fd* at *offset*. Returns how many there were."""
+        cdef uint64_t n, done = 0
+        cdef ssize_t written
+        cdef const uint8_t *data
+        while done < bytes and self._more():
+            n = min(bytes - done, <uint64_t>(self.block.payload_bytes - self.at))
+            data = <const uint8_t *>self.block + self.block.header_bytes + self.at
+            with nogil:
+                written = pwrite(fd, data, n, offset + done)
+            if written < 0:
+                if errno == 4:  # EINTR
+                    continue
+                raise OSError(errno, os.strerror(errno))
+            self.at += written
+            done += written
+        return done
+
+    def close(self):
+        """Lets go of the block in hand; nothing can be read afterwards."""
+        self.inside = False
+        self._let_go()
+
+    def __dealloc__(self):
+        if self.block != NULL:
+            tl_release(self.arena.view.arena, self.cursor, 1)
