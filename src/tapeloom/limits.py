@@ -23,3 +23,9 @@ CHECKPOINT_SECONDS_DEFAULT = 15 * 60
 LAG_SECONDS_DEFAULT = 60.0
 
 SOURCE_NAME_BYTES_MAX = 256
+
+PATIENCE_SECONDS = 0.005
+"""How long blocks may wait for their run to become a full one while the drive has nothing else to write."""
+
+PRODUCER_END_SLOTS = 2
+"""Slots of ours for what is said of a producer's object in its place: it cannot touch them."""

@@ -1,0 +1,21 @@
+"""Running a frozen schedule.
+
+Handed a `Schedule`, open tapes and sources; knows nothing of configuration files or graphs.
+
+========  =====================================================================================
+arena     the job's shared memory, laid out from the schedule
+objects   what the job writes, numbered: ids, ends, troubles
+stream    one thread a stream: its sources, one after another, into slots
+media     one thread a media agent: turns of the kernel's loop, checkpoints, volumes
+digest    one thread a digest: reads along
+lag       who holds the others up, and when that is enough
+job       all of it together, from the first thread to the last word
+========  =====================================================================================
+"""
+
+from tapeloom.runtime.job import Job, JobResult
+from tapeloom.runtime.media import AgentResult, Ending, Tape
+from tapeloom.runtime.objects import JobObject, Listener, State
+from tapeloom.runtime.stream import Source
+
+__all__ = ["AgentResult", "Ending", "Job", "JobObject", "JobResult", "Listener", "Source", "State", "Tape"]

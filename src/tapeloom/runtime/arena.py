@@ -1,0 +1,63 @@
+"""The job's shared memory: a sealed memfd, allocated whole before the first byte moves."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection
+
+import numpy as np
+
+from tapeloom import _kernel
+from tapeloom.errors import UsageError
+from tapeloom.limits import MIB, PATIENCE_SECONDS, PRODUCER_END_SLOTS
+from tapeloom.schedule import Feed, Schedule
+
+
+def plans(schedule: Schedule, segments: Collection[int]) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]:
+    """What the kernel wants to know of a schedule: slot bytes, common slots, and a row for each stream, cursor and agent.
+
+    `segments` are the streams whose producer stands in another process: their quota lies in shared memory of its own, and in
+    the arena they have only the slots for what the server says in the producer's place.
+    """
+    streams = np.zeros(len(schedule.streams), _kernel.STREAM_PLAN)
+    for row, stream in zip(streams, schedule.streams, strict=True):
+        row["quota"], row["cap"] = stream["quota"], stream["cap"]
+        if stream["feed"] == Feed.PRODUCER:
+            row["quota"] += PRODUCER_END_SLOTS
+            row["cap"] += PRODUCER_END_SLOTS
+    for index in segments:
+        streams[index] = (PRODUCER_END_SLOTS, PRODUCER_END_SLOTS, schedule.streams[index]["quota"])
+    cursors = np.zeros(len(schedule.cursors), _kernel.CURSOR_PLAN)
+    agents = np.zeros(len(schedule.agents), _kernel.AGENT_PLAN)
+    for name in ("stream", "agent"):
+        cursors[name] = schedule.cursors[name]
+    for name in ("first_cursor", "cursors", "run_blocks"):
+        agents[name] = schedule.agents[name]
+    agents["patience_ns"] = round(PATIENCE_SECONDS * 1e9)
+    return schedule.slot_bytes, schedule.slots_common, streams, cursors, agents
+
+
+def make(schedule: Schedule, segments: Collection[int] = ()) -> _kernel.Arena:
+    """The arena of a schedule, every slot free.
+
+    Raises
+    ------
+    UsageError
+        The machine has not that much memory to share.
+    """
+    plan = plans(schedule, segments)
+    size = _kernel.arena_bytes(*plan)
+    fd = os.memfd_create("tapeloom-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        # Allocated now: a page that cannot be had later would be a SIGBUS in the middle of the job.
+        os.posix_fallocate(fd, 0, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return _kernel.Arena(fd, *plan)
+    except OSError as error:
+        raise UsageError(
+            f"this machine cannot give the job its {size // MIB} MiB of shared memory ({error.strerror}): "
+            "make memory in [server] smaller"
+        ) from error
+    finally:
+        os.close(fd)

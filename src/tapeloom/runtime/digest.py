@@ -1,0 +1,31 @@
+"""A digest reads along: a thread of its own with a cursor of its own, so that no drive waits for it in its loop."""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import UUID
+
+from tapeloom import _kernel
+from tapeloom.errors import BlockDamaged, Stopped
+from tapeloom.runtime.objects import Objects
+
+
+class Digest:
+    """SHA-256 of every object of one stream. `run` is a thread's body."""
+
+    def __init__(self, arena: _kernel.Arena, cursor: int, objects: Objects):
+        self._drain = _kernel.Drain(arena, cursor)
+        self._objects = objects
+
+    def run(self) -> None:
+        try:
+            while (id := self._drain.next_object()) is not None:
+                state = hashlib.sha256()
+                while (payload := self._drain.payload()) is not None:
+                    state.update(payload)
+                if not self._drain.failed:
+                    self._objects.digest(self._objects.by_id(UUID(bytes=id)), f"sha256:{state.hexdigest()}")
+        except (Stopped, BlockDamaged):
+            pass  # the job stops, or the source broke off without a last block: such an object has no digest
+        finally:
+            self._drain.close()

@@ -1,0 +1,196 @@
+"""One run of one schedule, from the first thread to the last word."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tapeloom import _kernel
+from tapeloom._kernel import Stop
+from tapeloom.errors import TapeloomError
+from tapeloom.runtime import arena as arenas
+from tapeloom.runtime.digest import Digest
+from tapeloom.runtime.lag import LagWatch
+from tapeloom.runtime.media import AgentResult, Ending, MediaAgent, Tape
+from tapeloom.runtime.objects import JobObject, Listener, Objects
+from tapeloom.runtime.stream import Source, Stream
+from tapeloom.schedule import Kind, Schedule
+
+TICK_SECONDS = 0.25
+HUNG_SECONDS = 5.0
+"""How long a detached agent may still sit in a device call when everything else has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What became of everything; rows of `agents` are those of the schedule that own a drive."""
+
+    objects: list[JobObject]
+    agents: list[AgentResult]
+    stopped: bool
+    seconds: float
+
+    @property
+    def well(self) -> bool:
+        """Nothing failed, nothing was detached, no file was left out."""
+        return (
+            not self.stopped
+            and all(result.ending is Ending.COMPLETE for result in self.agents)
+            and all(item.state == "complete" and not item.troubles for item in self.objects)
+        )
+
+
+class Job:
+    """Runs a schedule with open tapes and sources.
+
+    Parameters
+    ----------
+    tapes
+        For each agent of the schedule that owns a drive, by its row.
+    sources
+        For each row of `schedule.sources`.
+    """
+
+    def __init__(
+        self, schedule: Schedule, tapes: Mapping[int, Tape], sources: Sequence[Source], objects: Objects
+    ):
+        self.schedule = schedule
+        self.objects = objects
+        self.arena = arenas.make(schedule)
+        self._ended = threading.Condition()
+        self._results: dict[int, AgentResult] = {}
+        self._bugs: list[BaseException] = []
+        self._lag = LagWatch(schedule, self.arena, self.detach)
+        self._agents = {
+            row: MediaAgent(
+                self.arena,
+                row,
+                tape,
+                checkpoint_bytes=int(schedule.agents[row]["checkpoint_bytes"]),
+                checkpoint_seconds=float(schedule.agents[row]["checkpoint_seconds"]),
+            )
+            for row, tape in tapes.items()
+        }
+        self._streams = [
+            Stream(
+                self.arena,
+                row,
+                int(stream["header_bytes"]),
+                sources[stream["first_source"] : stream["first_source"] + stream["sources"]],
+                self.objects,
+            )
+            for row, stream in enumerate(schedule.streams)
+        ]
+        self._digests = [
+            Digest(self.arena, int(agent["first_cursor"]), self.objects)
+            for agent in schedule.agents
+            if agent["kind"] == Kind.DIGEST
+        ]
+        self._workers: list[threading.Thread] = []
+        self._media: dict[int, threading.Thread] = {}
+
+    def run(self, on_tick: Callable[[], None] = lambda: None) -> JobResult:
+        """Runs to the end. `on_tick` is called a few times a second by the calling thread.
+
+        Raises what was never meant to be raised in a thread: a bug is not hidden.
+        """
+        begin = time.monotonic()
+        for number, stream in enumerate(self._streams):
+            self._workers.append(self._thread(f"stream-{number}", stream.run))
+        for number, digest in enumerate(self._digests):
+            self._workers.append(self._thread(f"digest-{number}", digest.run))
+        for row, agent in self._agents.items():
+            self._media[row] = self._thread(str(self.schedule.agent_names[row]), lambda a=agent: self._run_agent(a))
+        for thread in [*self._workers, *self._media.values()]:
+            thread.start()
+        last = begin
+        while not self._over():
+            with self._ended:
+                self._ended.wait(TICK_SECONDS)
+            now = time.monotonic()
+            self._lag.tick(now - last)
+            last = now
+            on_tick()
+        if self._bugs:
+            raise self._bugs[0]
+        return JobResult(
+            objects=self.objects.all(),
+            agents=[self._results[row] for row in sorted(self._agents)],
+            stopped=self.arena.stopping is not Stop.RUN,
+            seconds=time.monotonic() - begin,
+        )
+
+    def stop(self, how: Stop) -> None:
+        """Ends the job: IN_ORDER breaks the sources off and writes what is buffered, NOW leaves everything where it is."""
+        self.arena.stop(how)
+
+    def detach(self, agent: int, why: str) -> None:
+        """Takes an agent out of its chains; everything else goes on."""
+        self._agents[agent].detached_because = why
+        self.arena.detach(agent)
+        self._let_digests_go()
+
+    def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                body()
+            except BaseException as bug:
+                self._bugs.append(bug)
+                self.arena.stop(Stop.NOW)
+            with self._ended:
+                self._ended.notify_all()
+
+        return threading.Thread(target=run, name=name, daemon=True)
+
+    def _run_agent(self, agent: MediaAgent) -> None:
+        result = agent.run()
+        if result.ending is not Ending.COMPLETE:
+            self.arena.detach(result.agent)
+            self._let_digests_go()
+        self._results.setdefault(result.agent, result)
+
+    def _let_digests_go(self) -> None:
+        """A digest alone is no reason to go on reading a source."""
+        tables = self.schedule
+        for row, agent in enumerate(tables.agents):
+            if agent["kind"] != Kind.DIGEST:
+                continue
+            stream = tables.cursors[agent["first_cursor"]]["stream"]
+            others = [
+                cursor
+                for cursor in range(len(tables.cursors))
+                if tables.cursors[cursor]["stream"] == stream and tables.cursors[cursor]["agent"] != row
+            ]
+            if all(self.arena.cursor_statistics(cursor).detached for cursor in others):
+                self.arena.detach(row)
+
+    def _over(self) -> bool:
+        if self._bugs:
+            return not any(thread.is_alive() for thread in self._workers) or self._hung_only()
+        if any(thread.is_alive() for thread in self._workers):
+            return False
+        running = [row for row, thread in self._media.items() if thread.is_alive()]
+        return not running or self._hung_only()
+
+    def _hung_only(self) -> bool:
+        """Whether all that still runs are agents that were detached and do not come back; they are given up."""
+        now = time.monotonic_ns()
+        hung = []
+        for row, thread in self._media.items():
+            if not thread.is_alive():
+                continue
+            statistics = self.arena.agent_statistics(row)
+            since = statistics.in_call_since_ns
+            if not statistics.detached or not since or now - since < HUNG_SECONDS * 1e9:
+                return False
+            hung.append((row, (now - since) / 1e9))
+        for row, seconds in hung:
+            why = f"its drive has not come back from a call for {seconds:.0f} s"
+            before = self._agents[row].detached_because
+            self._results[row] = AgentResult(row, Ending.HUNG, f"{before}; {why}" if before else why)
+        return True
+
+
+__all__ = ["HUNG_SECONDS", "TICK_SECONDS", "Job", "JobResult", "Listener", "TapeloomError"]

@@ -1,0 +1,67 @@
+"""Who holds the others up, and when that is enough.
+
+A buffer lags when it stands behind another drive's buffer of its stream. It holds the others up while the stream's producer
+waits for a slot, the foremost drive has written all there is, and this buffer is the one furthest behind: so two equally
+fast drives never blame one another, and what is added up is the time that was really lost. An agent that detaches on lag
+may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the reason is: a slow drive, one
+that hangs, one that waits for a cartridge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tapeloom import _kernel
+from tapeloom.schedule import Kind, OnLag, Schedule
+
+
+class LagWatch:
+    """Looks at all cursors every now and then; `tick` is called by one thread."""
+
+    def __init__(self, schedule: Schedule, arena: _kernel.Arena, detach: Callable[[int, str], None]):
+        self._arena = arena
+        self._detach = detach
+        self._block_bytes = schedule.block_bytes
+        self._limits = {
+            row: (int(agent["lag_bytes"]), float(agent["lag_seconds"]))
+            for row, agent in enumerate(schedule.agents)
+            if agent["on_lag"] == OnLag.DETACH
+        }
+        self._agent_of = [int(cursor["agent"]) for cursor in schedule.cursors]
+        self._streams: dict[int, list[int]] = {}
+        for row, cursor in enumerate(schedule.cursors):
+            if schedule.agents[cursor["agent"]]["kind"] != Kind.DIGEST:
+                self._streams.setdefault(int(cursor["stream"]), []).append(row)
+        self._held_up = dict.fromkeys(self._limits, 0.0)
+
+    def tick(self, seconds: float) -> None:
+        """Looks once; `seconds` have passed since the look before."""
+        guilty: set[int] = set()
+        for stream, cursors in self._streams.items():
+            now = self._arena.stream_statistics(stream)
+            places = {row: self._arena.cursor_statistics(row) for row in cursors}
+            attached = {row: place for row, place in places.items() if not place.detached}
+            if len(attached) < 2:
+                continue
+            foremost = max(attached.values(), key=lambda place: place.released)
+            last = min(place.released for place in attached.values())
+            starving = now.waiting_since_ns != 0 and foremost.claimed == now.head
+            for row, place in attached.items():
+                agent = self._agent_of[row]
+                if agent not in self._limits or place.released == foremost.released:
+                    continue
+                lag_bytes, _ = self._limits[agent]
+                behind = (foremost.released - place.released) * self._block_bytes
+                if lag_bytes and behind > lag_bytes:
+                    self._give_up(agent, f"it stood {behind / 1e6:.0f} MB behind (lag_max {lag_bytes / 1e6:.0f} MB)")
+                elif starving and place.released == last:
+                    guilty.add(agent)
+        for agent in guilty & self._limits.keys():
+            self._held_up[agent] += seconds
+            limit = self._limits[agent][1]
+            if self._held_up[agent] > limit:
+                self._give_up(agent, f"it held the others up for {self._held_up[agent]:.1f} s (lag_max {limit:g} s)")
+
+    def _give_up(self, agent: int, why: str) -> None:
+        if self._limits.pop(agent, None) is not None:
+            self._detach(agent, why)

@@ -1,0 +1,83 @@
+"""The objects of a job, numbered in the order they began. The number is what slots and run tables carry."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+
+class State(StrEnum):
+    READING = "reading"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    """Its source broke off; what is on tape of it ends with FAILED, if anything is."""
+
+
+@dataclass(slots=True)
+class JobObject:
+    """One version of one source's sequence, as this job makes it. Written by its stream's thread only."""
+
+    number: int
+    id: UUID
+    source: str
+    stream: int
+    as_of_ns: int
+    content: int
+    level: int = 0
+    parent: UUID | None = None
+    state: State = State.READING
+    blocks: int = 0
+    bytes: int = 0
+    files: int | None = None
+    digest: str | None = None
+    troubles: list[str] = field(default_factory=list)
+
+
+class Listener(Protocol):
+    """Who wants to know what becomes of objects: the catalog. Called from the streams' threads, one call at a time."""
+
+    def object_begun(self, item: JobObject) -> None: ...
+
+    def object_ended(self, item: JobObject) -> None: ...
+
+    def object_digest(self, item: JobObject) -> None: ...
+
+
+class Objects:
+    """The table of them. Safe to use from any thread."""
+
+    def __init__(self, listener: Listener):
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._items: list[JobObject] = []
+
+    def begin(self, *, id: UUID, source: str, stream: int, as_of_ns: int, content: int) -> JobObject:
+        with self._lock:
+            item = JobObject(len(self._items), id, source, stream, as_of_ns, content)
+            self._listener.object_begun(item)
+            self._items.append(item)
+            return item
+
+    def end(self, item: JobObject, state: State) -> None:
+        with self._lock:
+            item.state = state
+            self._listener.object_ended(item)
+
+    def digest(self, item: JobObject, digest: str) -> None:
+        with self._lock:
+            item.digest = digest
+            self._listener.object_digest(item)
+
+    def __getitem__(self, number: int) -> JobObject:
+        return self._items[number]
+
+    def all(self) -> list[JobObject]:
+        with self._lock:
+            return list(self._items)
+
+    def by_id(self, id: UUID) -> JobObject:
+        with self._lock:
+            return next(item for item in self._items if item.id == id)

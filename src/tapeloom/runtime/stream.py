@@ -1,0 +1,102 @@
+"""One thread a stream: its sources, one after another, into the stream's slots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from tapeloom import _kernel
+from tapeloom.errors import NoReaders, SourceError, Stopped
+from tapeloom.runtime.objects import JobObject, Objects, State
+from tapeloom.volume.ident import new_id
+
+
+class Report(Protocol):
+    """What a source says when it has given everything. Read only."""
+
+    @property
+    def files(self) -> int: ...
+
+    @property
+    def troubles(self) -> Sequence[object]: ...
+
+
+class Source(Protocol):
+    """Something that writes one data sequence into a sink (see tapeloom.agent.sink.Sink)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def content(self) -> int:
+        """What the sequence is (FORMAT.md, `content`)."""
+
+    def run(self, sink: _kernel.Feeder) -> Report:
+        """Write the whole sequence. Raises SourceError where it breaks off, passes on `Stopped`."""
+
+
+class Stream:
+    """Runs the sources of one stream. `run` is a thread's body and raises nothing but bugs."""
+
+    def __init__(self, arena: _kernel.Arena, row: int, header_bytes: int, sources: Sequence[Source], objects: Objects):
+        self._arena = arena
+        self._row = row
+        self._header_bytes = header_bytes
+        self._sources = sources
+        self._objects = objects
+
+    def run(self) -> None:
+        try:
+            for source in self._sources:
+                if self._arena.stopping:
+                    break
+                self._one(source)
+        finally:
+            self._arena.end_stream(self._row)
+
+    def _one(self, source: Source) -> None:
+        as_of_ns = time.time_ns()
+        item = self._objects.begin(
+            id=new_id(as_of_ns), source=source.name, stream=self._row, as_of_ns=as_of_ns, content=source.content
+        )
+        feeder = open_feeder(self._arena, item, self._header_bytes)
+        try:
+            report = source.run(feeder)
+            feeder.end()
+        except SourceError as error:
+            break_off(feeder, item, error)
+            state = State.FAILED
+        else:
+            item.files = report.files
+            item.troubles += [str(trouble) for trouble in report.troubles]
+            state = State.COMPLETE
+        item.blocks, item.bytes = feeder.blocks, feeder.offset
+        self._objects.end(item, state)
+
+
+def open_feeder(arena: _kernel.Arena, item: JobObject, header_bytes: int) -> _kernel.Feeder:
+    """A feeder that is about to write the first block of `item`."""
+    feeder = _kernel.Feeder(arena, item.stream)
+    feeder.begin(
+        object_id=item.id.bytes,
+        number=item.number,
+        name=item.source.encode(),
+        as_of_ns=item.as_of_ns,
+        parent=item.parent.bytes if item.parent else bytes(16),
+        level=item.level,
+        content=item.content,
+        header_bytes=header_bytes,
+    )
+    return feeder
+
+
+def break_off(feeder: _kernel.Feeder, item: JobObject, error: SourceError) -> None:
+    """Ends an object whose source failed: the tape says so too, where anything of it is on tape."""
+    item.troubles.append(str(error))
+    try:
+        if feeder.blocks or feeder.offset:
+            feeder.end(failed=True)
+    except (Stopped, NoReaders):
+        pass  # nobody is left to write it to; the catalog knows
+    feeder.drop()
