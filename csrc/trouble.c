@@ -18,6 +18,7 @@ struct tl_trouble {
     struct tl_trouble_plan plan;
     uint64_t writes, filemarks; /* so far */
     bool late;                  /* a write was swallowed: the next call fails */
+    bool writing;               /* leaving this place writes a filemark, which is one of those counted */
     int error;                  /* EIO after a failure of ours; 0: ask the inner drive */
     _Atomic uint32_t gate;      /* futex: a hanging write waits while it is SHUT */
     _Atomic uint32_t hanging;   /* futex: 1 while a write hangs */
@@ -88,6 +89,7 @@ static int trouble_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t
         if (good > 0) {
             status = trouble->ops->write(trouble->inner, v + *done, good, &put);
             trouble->writes += put;
+            trouble->writing |= put > 0;
             *done += put;
             continue;
         }
@@ -107,16 +109,31 @@ static int trouble_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t
     return status;
 }
 
+static int mark(struct tl_trouble *trouble, uint32_t count)
+{
+    trouble->writing = false;
+    if (++trouble->filemarks == trouble->plan.fail_filemark)
+        return fail(trouble);
+    return trouble->ops->write_filemarks(trouble->inner, count);
+}
+
+/* Before the tape leaves its place for good; `marks`: a drive that was writing writes a filemark there, not hidden in the inner drive. */
+static int leave(struct tl_trouble *trouble, bool marks)
+{
+    int status = enter(trouble);
+
+    if (status == TL_OK && trouble->writing && marks)
+        return mark(trouble, 1);
+    trouble->writing = false;
+    return status;
+}
+
 static int trouble_write_filemarks(void *dev, uint32_t count)
 {
     struct tl_trouble *trouble = dev;
     int status = enter(trouble);
 
-    if (status)
-        return status;
-    if (++trouble->filemarks == trouble->plan.fail_filemark)
-        return fail(trouble);
-    return trouble->ops->write_filemarks(trouble->inner, count);
+    return status ? status : mark(trouble, count);
 }
 
 static int trouble_read(void *dev, struct tl_vec *v, uint32_t n, uint32_t *done)
@@ -124,7 +141,7 @@ static int trouble_read(void *dev, struct tl_vec *v, uint32_t n, uint32_t *done)
     struct tl_trouble *trouble = dev;
     struct tl_position here;
     uint64_t good;
-    int status = enter(trouble);
+    int status = leave(trouble, false);
 
     *done = 0;
     if (status)
@@ -145,7 +162,7 @@ static int trouble_read(void *dev, struct tl_vec *v, uint32_t n, uint32_t *done)
 static int trouble_rewind(void *dev)
 {
     struct tl_trouble *trouble = dev;
-    int status = enter(trouble);
+    int status = leave(trouble, true);
 
     return status ? status : trouble->ops->rewind(trouble->inner);
 }
@@ -153,7 +170,7 @@ static int trouble_rewind(void *dev)
 static int trouble_locate(void *dev, uint64_t position)
 {
     struct tl_trouble *trouble = dev;
-    int status = enter(trouble);
+    int status = leave(trouble, true);
 
     return status ? status : trouble->ops->locate(trouble->inner, position);
 }
@@ -161,7 +178,7 @@ static int trouble_locate(void *dev, uint64_t position)
 static int trouble_to_end_of_data(void *dev)
 {
     struct tl_trouble *trouble = dev;
-    int status = enter(trouble);
+    int status = leave(trouble, false);
 
     return status ? status : trouble->ops->to_end_of_data(trouble->inner);
 }
@@ -169,7 +186,7 @@ static int trouble_to_end_of_data(void *dev)
 static int trouble_space_filemarks(void *dev, int64_t count)
 {
     struct tl_trouble *trouble = dev;
-    int status = enter(trouble);
+    int status = leave(trouble, count < 0);
 
     return status ? status : trouble->ops->space_filemarks(trouble->inner, count);
 }
@@ -177,7 +194,7 @@ static int trouble_space_filemarks(void *dev, int64_t count)
 static int trouble_space_blocks(void *dev, int64_t count)
 {
     struct tl_trouble *trouble = dev;
-    int status = enter(trouble);
+    int status = leave(trouble, false);
 
     return status ? status : trouble->ops->space_blocks(trouble->inner, count);
 }

@@ -1,0 +1,97 @@
+"""What a source or a restore has to say when it is through."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+NAMED_MAX = 1000
+"""Troubles kept by name; those beyond are counted. A tree that cannot be read at all must not fill the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something about one path. `path` is relative to the root, as it stands in the archive."""
+
+    path: bytes
+    what: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """A kind of metadata that could not be set on `entries` entries, the first of which was `path`."""
+
+    kind: str
+    entries: int
+    path: bytes
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} not set on {self.entries} entries, first on {printable(self.path)}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What a source wrote.
+
+    `bytes` counts the content of files, holes not included; `others` are links, FIFOs and devices. `troubles` make the
+    object less than a true copy, `remarks` (a socket was left out) do not. `said` is the end of what a command wrote on
+    its standard error.
+    """
+
+    files: int = 0
+    folders: int = 0
+    others: int = 0
+    bytes: int = 0
+    troubles: tuple[Trouble, ...] = ()
+    troubles_beyond: int = 0
+    remarks: tuple[Trouble, ...] = ()
+    remarks_beyond: int = 0
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore made. `skipped` counts entries that were there already or were not wanted."""
+
+    files: int = 0
+    folders: int = 0
+    others: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    troubles: tuple[Trouble, ...] = ()
+    troubles_beyond: int = 0
+    unset: tuple[Unset, ...] = ()
+
+
+class Notes:
+    """Troubles as they come: the first NAMED_MAX by name, the rest counted."""
+
+    def __init__(self) -> None:
+        self._named: list[Trouble] = []
+        self.beyond = 0
+
+    def add(self, path: bytes, what: str) -> None:
+        if len(self._named) < NAMED_MAX:
+            self._named.append(Trouble(path, what))
+        else:
+            self.beyond += 1
+
+    def named(self) -> tuple[Trouble, ...]:
+        return tuple(self._named)
+
+
+def printable(path: bytes) -> str:
+    """*path* for people: bytes that are not UTF-8, and control characters, as escapes."""
+    text = path.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason(error: OSError) -> str:
+    """The system's word for *error*, without the path that Python puts behind it."""
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -1,0 +1,28 @@
+"""Chained buffers on one host use the same slots.
+
+A block that the first buffer of a chain holds is the block that all buffers below it hold (nothing in it depends on the
+tape it lands on), so a tree of chained buffers needs its slots once, and each buffer a cursor. A further mirror costs
+no copy.
+"""
+
+from __future__ import annotations
+
+import networkx as nx  # type: ignore[import-untyped]
+
+from tapeloom.compile.draft import Draft, Stream
+from tapeloom.compile.place import feed_of, heads
+from tapeloom.graph import Part
+from tapeloom.schedule import Feed
+
+
+def share(draft: Draft) -> None:
+    """One stream for each tree of chains, in file order of their first buffers."""
+    coupled = draft.graph.subgraph([node for node in draft.graph if node.part is Part.BUFFER])
+    position = {node: row for row, node in enumerate(draft.graph)}
+    for head in heads(draft):
+        feeds = draft.agent(head).buffers[head.name]
+        sources = draft.config.sources
+        feed = feed_of(draft, head)
+        digest = tuple(feed is not Feed.DRIVE and sources[name].digest != "none" for name in feeds)
+        buffers = sorted(nx.descendants(coupled, head) | {head}, key=position.__getitem__)
+        draft.streams.append(Stream(head, feed, feeds, digest, buffers, thread=draft.threads[head]))

@@ -1,0 +1,112 @@
+"""How many slots there are, and who may hold how many of them.
+
+`memory` divided by the slot gives the slots; every stream gets an even share of them, one half as its quota, which no
+other stream can take, and the other half given to a common stock, of which one stream may take up to half. So a fast
+stream can be deep while others are idle, and a slow mirror can never take the slots that another chain needs to move. A
+producer's slots stand in shared memory of its own, so its whole share is its quota; the end block of its object is
+written by this process even if it dies, and needs slots that it cannot touch.
+"""
+
+from __future__ import annotations
+
+from tapeloom.compile.draft import Draft, Stream
+from tapeloom.compile.place import feed_of, heads
+from tapeloom.config.units import show_bytes
+from tapeloom.errors import ConfigError, Problem
+from tapeloom.graph import Part, parts
+from tapeloom.limits import PAGE_BYTES, SLOTS_PER_BUFFER_MIN
+from tapeloom.schedule import Feed
+
+END_SLOTS_PER_PRODUCER = 2
+"""Slots of ours for the last blocks of a producer's object."""
+
+# ----- Control structures of the kernel. To be replaced by the sizes that the compiled kernel states. -----------------
+JOB_CONTROL_BYTES = PAGE_BYTES
+SLOT_CONTROL_BYTES = 64
+STREAM_CONTROL_BYTES = 256
+RING_ENTRY_BYTES = 4
+CURSOR_CONTROL_BYTES = 128
+AGENT_CONTROL_BYTES = 512
+PRODUCER_CONTROL_BYTES = PAGE_BYTES
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def slot_bytes(draft: Draft) -> int:
+    """A slot holds one tape block and begins and ends with a page."""
+    return -(-draft.config.server.block // PAGE_BYTES) * PAGE_BYTES
+
+
+def slots_min(feeds: list[Feed]) -> int:
+    """The fewest slots with which streams that are fed like this can run."""
+    return len(feeds) * SLOTS_PER_BUFFER_MIN + feeds.count(Feed.PRODUCER) * END_SLOTS_PER_PRODUCER
+
+
+def find_shortage(draft: Draft) -> Problem | None:
+    """The problem if `memory` cannot hold the schedule."""
+    config = draft.config
+    feeds = [feed_of(draft, head) for head in heads(draft)]
+    slot, need = slot_bytes(draft), slots_min(feeds)
+    have = config.server.memory // slot
+    if have >= need:
+        return None
+    chains = f"{len(feeds)} chain" + ("s" if len(feeds) > 1 else "")
+    return config.problem(
+        f"memory of {show_bytes(config.server.memory)} has {have} slots of {show_bytes(slot)}, but {chains} of "
+        f"{_groups_text(draft)} need at least {need}",
+        "server",
+        "memory",
+        hint=f'set memory = "{show_bytes(need * slot)}" or more, make block smaller, or run fewer chains in one job',
+    )
+
+
+def _groups_text(draft: Draft) -> str:
+    names = [f"{kind}.{name}" for kind, name in draft.graph.graph["groups"] if kind in ("backup", "restore")]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def size(draft: Draft) -> None:
+    """Quotas, caps, and the itemised sum of the memory that the job allocates.
+
+    Raises
+    ------
+    ConfigError
+        `memory` cannot hold two slots for each stream.
+    """
+    shortage = find_shortage(draft)
+    if shortage is not None:
+        raise ConfigError([shortage])
+    streams = draft.streams
+    producers = [stream for stream in streams if stream.feed is Feed.PRODUCER]
+    end_slots = len(producers) * END_SLOTS_PER_PRODUCER
+    draft.slots = draft.config.server.memory // slot_bytes(draft)
+    even_share = (draft.slots - end_slots) // len(streams)
+    for stream in streams:
+        stream.quota = max(SLOTS_PER_BUFFER_MIN, even_share // 2)
+    for stream in producers:
+        stream.quota = even_share
+    draft.slots_common = draft.slots - end_slots - sum(stream.quota for stream in streams)
+    alone = len(streams) == 1
+    for stream in streams:
+        stream.cap = stream.quota + (draft.slots_common if alone else -(-draft.slots_common // 2))
+    for stream in producers:
+        stream.cap = stream.quota
+    _itemise(draft, producers)
+
+
+def _itemise(draft: Draft, producers: list[Stream]) -> None:
+    each = slot_bytes(draft)
+    cursors = sum(len(stream.buffers) for stream in draft.streams) + sum(1 for _ in parts(draft.graph, Part.DIGEST))
+    agents = sum(node.part in (Part.AGENT, Part.DIGEST) for node in draft.graph)
+    own = sum(stream.quota for stream in producers)
+    items = [
+        ("slots", draft.slots - own, each),
+        *((f"slots of producer {', '.join(stream.feeds)}", stream.quota, each) for stream in producers),
+        ("slot control", draft.slots, SLOT_CONTROL_BYTES),
+        ("stream control", len(draft.streams), STREAM_CONTROL_BYTES),
+        ("ring entries", sum(stream.cap for stream in draft.streams), RING_ENTRY_BYTES),
+        ("cursor control", cursors, CURSOR_CONTROL_BYTES),
+        ("agent control", agents, AGENT_CONTROL_BYTES),
+        ("producer control", len(producers), PRODUCER_CONTROL_BYTES),
+        ("job control", 1, JOB_CONTROL_BYTES),
+    ]
+    draft.memory = [item for item in items if item[1]]

@@ -1,0 +1,365 @@
+"""What the file may hold, key by key: pydantic forms, and the JSON Schema that editors read.
+
+A form judges values one at a time; whether they fit together (names, chains, drives) is for `check`. A short form
+(`R1 = "vtape:tapes/R1"`) is brought into the long one before it is judged.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.config import JsonDict
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from tapeloom import limits
+from tapeloom.config import units
+from tapeloom.config.faults import Malformed, quoted
+from tapeloom.config.values import (
+    Block,
+    Command,
+    Device,
+    Feeds,
+    OnLag,
+    Paths,
+    PathText,
+    Patterns,
+    Rate,
+    Reference,
+    Seconds,
+    Size,
+    SomeBytes,
+    Text,
+)
+
+_NAMES: JsonDict = {"propertyNames": {"pattern": r"^[^./\x00-\x1f\x7f]+$"}}
+_SOURCE_NAMES: JsonDict = {
+    "propertyNames": {"pattern": r"^[^/\x00-\x1f\x7f]+$", "maxLength": limits.SOURCE_NAME_BYTES_MAX}
+}
+
+
+class Form(BaseModel):
+    """A table whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    noun: ClassVar[str]
+    """What messages call such a table."""
+    shorts: ClassVar[tuple[str, ...]] = ()
+    """Keys for which a string may stand in place of the table."""
+
+    @classmethod
+    def short(cls, value: str) -> str:
+        """The key that this string stands for."""
+        return cls.shorts[0]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lengthen(cls, value: object) -> object:
+        return {cls.short(value): value} if isinstance(value, str) and cls.shorts else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        table = handler.resolve_ref_schema(handler(schema))
+        if not cls.shorts:
+            return table
+        fields = [table["properties"][key] for key in cls.shorts]
+        branches = [branch for field in fields for branch in field.get("anyOf", [field])]
+        strings = [
+            {k: v for k, v in branch.items() if k in ("type", "pattern")}
+            for branch in branches
+            if branch["type"] == "string"
+        ]
+        description = table.pop("description")
+        title = table.pop("title")
+        return {"title": title, "description": description, "anyOf": [*strings, table]}
+
+
+class ServerForm(Form):
+    """Where tapeloom keeps its state, and the sizes that hold for every job."""
+
+    noun = "[server]"
+
+    state: PathText = Field(
+        default="state",
+        examples=["state", "/var/lib/tapeloom"],
+        description="Folder of the catalog and the job records; made when it is first needed.",
+    )
+    block: Block = Field(
+        default=limits.BLOCK_BYTES_DEFAULT,
+        examples=["512KiB", "1MiB", 262144],
+        description="The whole tape block, header included: a multiple of 4KiB from 16KiB to 8MiB.",
+    )
+    memory: Size = Field(
+        default=limits.MEMORY_BYTES_DEFAULT,
+        examples=["256MiB", "2GiB"],
+        description="All slots of one job together. The process itself takes a little more.",
+    )
+
+    @field_validator("memory")
+    @classmethod
+    def _holds_two_slots(cls, memory: int, info: ValidationInfo) -> int:
+        least = limits.SLOTS_PER_BUFFER_MIN * info.data.get("block", limits.BLOCK_BYTES_MIN)
+        if memory < least:
+            raise Malformed(
+                f"{units.show_bytes(memory)} cannot hold even the two slots of one buffer",
+                f"at least {quoted(units.show_bytes(least))}, and as much again for each further stream",
+            )
+        return memory
+
+
+class DriveForm(Form):
+    """A recorder. `R1 = "vtape:tapes/R1"` is short for `device = "vtape:tapes/R1"`."""
+
+    noun = "a drive"
+    shorts = ("device",)
+
+    device: Device = Field(
+        examples=["vtape:tapes/R1", "/dev/nst0", "null:", "memory:"],
+        description='"vtape:FOLDER" (virtual tapes), "/dev/nst0" (a real drive), "null:", "memory:" (for tests).',
+    )
+    capacity: SomeBytes | None = Field(default=None, examples=["18TB"], description="What one cartridge holds.")
+    rate: Rate | None = Field(
+        default=None,
+        examples=["400MB/s"],
+        description="What the drive is expected to take: from it `tapeloom plan` predicts the bottleneck.",
+    )
+
+
+class SourceForm(Form):
+    """Where a data sequence comes from. `D1 = "data/D1"` is short for `path = "data/D1"`."""
+
+    noun = "a source"
+    shorts = ("path",)
+
+    path: PathText | None = Field(default=None, examples=["data/D1", "/srv/mail"], description="A file or folder.")
+    paths: Paths | None = Field(
+        default=None, examples=[["/etc", "/home"]], description="Several files and folders, in one sequence."
+    )
+    exclude: Patterns = Field(
+        default=[],
+        examples=[["*.tmp", "/cache/"]],
+        description="Patterns, as in a .gitignore file, of what is left out of `path` or `paths`.",
+    )
+    command: Command | None = Field(
+        default=None,
+        examples=["pg_dump mydb", ["pg_dump", "mydb"]],
+        description="Its standard output is the sequence, its exit status decides. A string is for the shell.",
+    )
+    producer: bool = Field(default=False, description="The sequence is written by a program, through the Python API.")
+    digest: Literal["none", "sha256"] = Field(
+        default="none", description="A digest over the whole sequence, beside the checksums that each block has anyway."
+    )
+    one_file_system: bool = Field(default=False, description="Do not descend into what is mounted below the paths.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> SourceForm:
+        given = [key for key in ("path", "paths", "command") if getattr(self, key) is not None]
+        given += ["producer"] if self.producer else []
+        if not given:
+            raise Malformed("the source has no data", 'one of "path", "paths", "command" and "producer = true"')
+        if len(given) > 1:
+            names = " and ".join(quoted(key) for key in given)
+            raise Malformed(f"the source has {names}", "a source has one of them; make two sources")
+        for key in ("exclude", "one_file_system"):
+            if getattr(self, key) and given[0] not in ("path", "paths"):
+                raise Malformed(f"{quoted(key)} has no meaning beside {quoted(given[0])}", "it goes with path or paths")
+        return self
+
+
+class LimitForm(Form):
+    """A limit in bytes, in time, or in both: what is reached first counts. What is not given keeps its default."""
+
+    noun = "a limit"
+    shorts = ("bytes", "time")
+
+    bytes: Size | None = Field(default=None, examples=["64GB"], description="So many bytes.")
+    time: Seconds | None = Field(
+        default=None, examples=["15min", "30s", 900], description="So much time; a number counts seconds."
+    )
+
+    @classmethod
+    def short(cls, value: str) -> str:
+        return "time" if units.is_duration(value) else "bytes"
+
+
+class CheckpointForm(LimitForm):
+    """How often an agent writes a filemark: what stands before it is safe. After so many bytes or so much time."""
+
+    noun = "a checkpoint"
+
+    @field_validator("bytes", "time")
+    @classmethod
+    def _is_some(cls, value: float | None) -> float | None:
+        if value == 0:
+            raise Malformed("a checkpoint after nothing would never end", 'for example "64GB" or "15min"')
+        return value
+
+
+class WritingForm(Form):
+    """Settings of an agent that writes; in a group they hold for all its agents."""
+
+    noun = "a group"
+
+    run_blocks: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        examples=[limits.RUN_BLOCKS_DEFAULT],
+        description="How many blocks of one object may follow one another on tape: longer runs restore faster.",
+    )
+    on_lag: OnLag | None = Field(
+        default=None,
+        description="What becomes of an agent too slow for the others.",
+    )
+    lag_max: LimitForm | None = Field(
+        default=None,
+        examples=["60s", "10GB", {"bytes": "10GB", "time": "60s"}],
+        description="How far an agent may lag before `on_lag` takes effect; waiting for a cartridge counts.",
+    )
+    checkpoint: CheckpointForm | None = Field(
+        default=None,
+        examples=["64GB", {"bytes": "64GB", "time": "15min"}],
+        description="How often a filemark makes safe what was written. Default: 64GB or 15min, what comes first.",
+    )
+
+
+class BackupAgentForm(WritingForm):
+    """A backup media agent: owns one drive and multiplexes its buffers onto it."""
+
+    noun = "a backup media agent"
+
+    drive: Text = Field(examples=["R1"], description="Name of a drive from [drives].")
+    buffers: dict[str, Feeds] = Field(
+        min_length=1,
+        examples=[{"B1": "D1", "B2": ["D2", "D3"]}],
+        json_schema_extra=_NAMES,
+        description="Buffer = the source that feeds it, or an array of sources, one after another.",
+    )
+
+
+class ChainedAgentForm(WritingForm):
+    """A backup media agent of a mirror or copy group: its buffers are chained to other agents' buffers."""
+
+    noun = "a chained media agent"
+
+    drive: Text = Field(examples=["R5"], description="Name of a drive from [drives].")
+    buffers: dict[str, Reference] = Field(
+        min_length=1,
+        examples=[{"B1": "BMA124.B2"}],
+        json_schema_extra=_NAMES,
+        description='Buffer = "AGENT.BUFFER", the one buffer that feeds it.',
+    )
+
+
+class RestoreAgentForm(Form):
+    """A restore media agent: owns one drive and splits what it reads into its buffers."""
+
+    noun = "a restore media agent"
+
+    drive: Text = Field(examples=["R2"], description="Name of a drive from [drives].")
+    buffers: dict[str, Feeds] = Field(
+        min_length=1,
+        examples=[{"B1": "D4"}],
+        json_schema_extra=_NAMES,
+        description="Buffer = a source (its newest object on the drive's volumes) or an object id, or an array.",
+    )
+
+
+class BackupGroupForm(WritingForm):
+    """Backup media agents that run together, by name; beside them settings that hold for all."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_NAMES)
+    __pydantic_extra__: dict[str, BackupAgentForm]
+
+    def agents(self) -> dict[str, BackupAgentForm]:
+        return self.__pydantic_extra__
+
+
+class ChainedGroupForm(WritingForm):
+    """Media agents of one mirror or copy stage, by name; beside them settings that hold for all."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_NAMES)
+    __pydantic_extra__: dict[str, ChainedAgentForm]
+
+    def agents(self) -> dict[str, ChainedAgentForm]:
+        return self.__pydantic_extra__
+
+
+class RestoreGroupForm(Form):
+    """Restore media agents that run together, by name."""
+
+    noun = "a group"
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_NAMES)
+    __pydantic_extra__: dict[str, RestoreAgentForm]
+
+    def agents(self) -> dict[str, RestoreAgentForm]:
+        return self.__pydantic_extra__
+
+
+AgentForm = BackupAgentForm | ChainedAgentForm | RestoreAgentForm
+GroupForm = BackupGroupForm | ChainedGroupForm | RestoreGroupForm
+
+
+class ConfigForm(Form):
+    """The configuration of tapeloom."""
+
+    model_config = ConfigDict(title="tapeloom.toml")
+    noun = "the configuration"
+
+    server: ServerForm = Field(
+        default=ServerForm(), description="Where tapeloom keeps its state, and the sizes that hold for every job."
+    )
+    drives: dict[str, DriveForm] = Field(min_length=1, json_schema_extra=_NAMES, description="The recorders, by name.")
+    sources: dict[str, SourceForm] = Field(
+        default={}, json_schema_extra=_SOURCE_NAMES, description="What is backed up, by name."
+    )
+    backup: dict[str, BackupGroupForm] = Field(
+        default={},
+        json_schema_extra=_NAMES,
+        description="[backup.GROUP.AGENT]: agents that write what sources feed them.",
+    )
+    mirror: dict[str, ChainedGroupForm] = Field(
+        default={},
+        json_schema_extra=_NAMES,
+        description="[mirror.STAGE.AGENT]: agents chained to the buffers of backup or mirror agents.",
+    )
+    restore: dict[str, RestoreGroupForm] = Field(
+        default={},
+        json_schema_extra=_NAMES,
+        description="[restore.GROUP.AGENT]: agents that read objects from volumes.",
+    )
+    copy_: dict[str, ChainedGroupForm] = Field(
+        default={},
+        alias="copy",
+        json_schema_extra=_NAMES,
+        description="[copy.STAGE.AGENT]: agents chained to the buffers of restore or copy agents.",
+    )
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """TOML has no null: a key that may be absent takes what it takes when it is there."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the file, for editors; it judges values, not whether names fit together."""
+    schema = ConfigForm.model_json_schema(schema_generator=_EditorSchema)
+    return {"$schema": _EditorSchema.schema_dialect, **schema}

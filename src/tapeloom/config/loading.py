@@ -1,0 +1,200 @@
+"""From a file to a `Config`, or to every mistake that is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from tapeloom import limits
+from tapeloom.config.check import check
+from tapeloom.config.faults import Path as KeyPath
+from tapeloom.config.faults import dotted, quoted
+from tapeloom.config.forms import AgentForm, ConfigForm, DriveForm, GroupForm, SourceForm, WritingForm
+from tapeloom.config.model import Agent, Config, Drive, Group, Kind, OnLag, Server, Source, line_of
+from tapeloom.config.places import key_lines
+from tapeloom.config.wording import faults_of
+from tapeloom.errors import ConfigError, Problem
+
+T = TypeVar("T")
+
+FILE_BYTES_MAX: Final = 16 * limits.MIB
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """Read a configuration file and check it.
+
+    Relative paths in it are taken from its folder. Nothing is opened but the file itself, and nothing is made; whether
+    the paths of sources exist is for `missing_paths`. Raises ConfigError with all mistakes, in the order of the file.
+    """
+    shown = os.fspath(path)
+    text = _read(shown)
+    tables, lines = _parse(shown, text)
+    faults = check(tables)
+    form = None
+    try:
+        form = ConfigForm.model_validate(tables)
+    except ValidationError as error:
+        faults += faults_of(error)
+    if form is None or faults:
+        problems = [
+            Problem(shown, line_of(lines, at), f"{dotted(at)}: {what}" if at else what, hint)
+            for at, what, hint in dict.fromkeys(faults)
+        ]
+        raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+    return _Builder(shown, lines).config(form)
+
+
+def missing_paths(config: Config) -> list[Problem]:
+    """One problem for each path of a source that does not exist now.
+
+    That is no mistake in the file, since a disk may not be mounted yet.
+    """
+    problems = []
+    for source in config.sources.values():
+        for number, path in enumerate(source.paths):
+            if not os.path.lexists(path):
+                item: KeyPath = ("sources", source.name, "paths", number)
+                at = item if item in config.lines else ("sources", source.name, "path")
+                problems.append(config.problem(f"source {quoted(source.name)}: {path} does not exist", *at))
+    return problems
+
+
+def _read(shown: str) -> str:
+    try:
+        with open(shown, "rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise _refused(shown, "there is no such file", "`tapeloom init` makes a starter file") from None
+    except IsADirectoryError:
+        inside = os.path.join(shown, "tapeloom.toml")
+        hint = f"did you mean {inside}?" if os.path.isfile(inside) else "`tapeloom init` makes a starter file"
+        raise _refused(shown, "this is a folder, not a configuration file", hint) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise _refused(shown, f"the file cannot be read: {reason}", "`tapeloom init` makes a starter file") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise _refused(shown, f"the file is larger than {FILE_BYTES_MAX} bytes: this is no configuration", None)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(shown, line, "the file is not UTF-8 text")]) from None
+
+
+def _refused(shown: str, what: str, hint: str | None) -> ConfigError:
+    return ConfigError([Problem(shown, None, what, hint)])
+
+
+def _parse(shown: str, text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    try:
+        return tomllib.loads(text), key_lines(text)
+    except RecursionError:
+        raise _refused(shown, "the file is nested too deeply", None) from None
+    except ValueError as error:
+        said = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "a number has thousands of digits"
+        match = re.search(r" \(at line (\d+), column (\d+)\)$", said)
+        line = int(match[1]) if match else (text.count("\n") + 1 if said.endswith("(at end of document)") else None)
+        said = said[: match.start()] + f" at column {match[2]}" if match else said
+        raise ConfigError([Problem(shown, line, f"this is not TOML: {said}")]) from None
+
+
+class _Builder:
+    """From forms that hold together to the model: defaults filled in, paths made absolute."""
+
+    def __init__(self, shown: str, lines: dict[KeyPath, int]):
+        self._shown = shown
+        self._file = Path(os.path.abspath(shown))
+        self._folder = self._file.parent
+        self._lines = lines
+
+    def config(self, form: ConfigForm) -> Config:
+        sections: list[tuple[Kind, Mapping[str, GroupForm]]] = [
+            ("backup", form.backup),
+            ("mirror", form.mirror),
+            ("restore", form.restore),
+            ("copy", form.copy_),
+        ]
+        groups = [(kind, name, group) for kind, section in sections for name, group in section.items()]
+        groups.sort(key=lambda entry: self._lines[entry[0], entry[1]])
+        self._restore_agents = {agent for group in form.restore.values() for agent in group.agents()}
+        agents = [
+            self._agent(kind, name, agent, found, group)
+            for kind, name, group in groups
+            for agent, found in group.agents().items()
+        ]
+        agents.sort(key=lambda agent: self._lines[agent.kind, agent.group, agent.name])
+        return Config(
+            file=self._file,
+            folder=self._folder,
+            server=Server(self._path(form.server.state), form.server.block, form.server.memory),
+            drives={name: self._drive(name, drive) for name, drive in form.drives.items()},
+            sources={name: self._source(name, source) for name, source in form.sources.items()},
+            agents={agent.name: agent for agent in agents},
+            groups={
+                (kind, name): Group(kind, name, tuple(a.name for a in agents if (a.kind, a.group) == (kind, name)))
+                for kind, name, _ in groups
+            },
+            shown=self._shown,
+            lines=self._lines,
+        )
+
+    def _path(self, text: str) -> Path:
+        # not resolved, and ".." left alone: a folder may be a link
+        return self._folder / text
+
+    def _drive(self, name: str, form: DriveForm) -> Drive:
+        kind, _, rest = form.device.partition(":")
+        device = f"vtape:{self._path(rest)}" if kind == "vtape" else form.device
+        return Drive(name, device, form.capacity, form.rate)
+
+    def _source(self, name: str, form: SourceForm) -> Source:
+        paths = form.paths or ([form.path] if form.path is not None else [])
+        return Source(
+            name,
+            paths=tuple(self._path(path) for path in paths),
+            exclude=tuple(form.exclude),
+            command=tuple(form.command) if isinstance(form.command, list) else form.command,
+            producer=form.producer,
+            digest=form.digest,
+            one_file_system=form.one_file_system,
+        )
+
+    def _agent(self, kind: Kind, group: str, name: str, form: AgentForm, shared: GroupForm) -> Agent:
+        buffers = {key: tuple(feeds) for key, feeds in form.buffers.items()}
+        # what the agent says goes before what its group says
+        levels = [level for level in (form, shared) if isinstance(level, WritingForm)]
+        return Agent(
+            name,
+            kind,
+            group,
+            form.drive,
+            buffers,
+            run_blocks=_first([level.run_blocks for level in levels], limits.RUN_BLOCKS_DEFAULT),
+            on_lag=_first([level.on_lag for level in levels], self._on_lag(kind, buffers)),
+            lag_bytes=_first([level.lag_max.bytes for level in levels if level.lag_max], 0),
+            lag_seconds=_first([level.lag_max.time for level in levels if level.lag_max], limits.LAG_SECONDS_DEFAULT),
+            checkpoint_bytes=_first(
+                [level.checkpoint.bytes for level in levels if level.checkpoint], limits.CHECKPOINT_BYTES_DEFAULT
+            ),
+            checkpoint_seconds=_first(
+                [level.checkpoint.time for level in levels if level.checkpoint],
+                float(limits.CHECKPOINT_SECONDS_DEFAULT),
+            ),
+        )
+
+    def _on_lag(self, kind: Kind, buffers: dict[str, tuple[str, ...]]) -> OnLag:
+        """Originals wait, and so do the first copies that a restore makes; what is chained behind them detaches."""
+        if kind == "copy":
+            fed_by = {feed.partition(".")[0] for feeds in buffers.values() for feed in feeds}
+            return "detach" if fed_by.isdisjoint(self._restore_agents) else "wait"
+        return "detach" if kind == "mirror" else "wait"
+
+
+def _first(given: list[T | None], default: T) -> T:
+    return next((value for value in given if value is not None), default)

@@ -1,0 +1,123 @@
+"""A configuration that has been checked: frozen, whole, with every default filled in and every path absolute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tapeloom.config.faults import Path as KeyPath
+from tapeloom.errors import Problem
+
+Kind = Literal["backup", "mirror", "restore", "copy"]
+OnLag = Literal["wait", "detach", "spool"]
+Digest = Literal["none", "sha256"]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`state` is an absolute path; `block` counts the bytes of a tape block with its header, `memory` of all slots."""
+
+    state: Path
+    block: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A recorder.
+
+    `device` is "vtape:" and an absolute path, "null:", "memory:" or a path below /dev. `capacity` is in bytes a
+    cartridge, `rate` in bytes per second; None where the file does not say.
+    """
+
+    name: str
+    device: str
+    capacity: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a data sequence comes from: exactly one of `paths`, `command` and `producer` is set.
+
+    A `command` that is a string is for the shell, one that is a tuple is not. `exclude` holds gitignore-style patterns.
+    """
+
+    name: str
+    paths: tuple[Path, ...] = ()
+    exclude: tuple[str, ...] = ()
+    command: str | tuple[str, ...] | None = None
+    producer: bool = False
+    digest: Digest = "none"
+    one_file_system: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A media agent.
+
+    `buffers` maps each buffer, in the order of the file, to what feeds it: names of sources for a backup agent, exactly
+    one "AGENT.BUFFER" for a mirror or copy agent, names of sources or object ids for a restore agent. `lag_bytes` 0 is
+    no limit.
+    """
+
+    name: str
+    kind: Kind
+    group: str
+    drive: str
+    buffers: dict[str, tuple[str, ...]]
+    run_blocks: int
+    on_lag: OnLag
+    lag_bytes: int
+    lag_seconds: float
+    checkpoint_bytes: int
+    checkpoint_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Agents of one kind that run together, by name, in the order of the file."""
+
+    kind: Kind
+    name: str
+    agents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration, as `load` gives it.
+
+    `file` and `folder` are absolute; relative paths of the file have been taken from `folder`. All mappings are in the
+    order of the file.
+    """
+
+    file: Path
+    folder: Path
+    server: Server
+    drives: dict[str, Drive]
+    sources: dict[str, Source]
+    agents: dict[str, Agent]
+    groups: dict[tuple[str, str], Group]
+    shown: str = field(repr=False)
+    """The file as its user named it, for messages."""
+    lines: dict[KeyPath, int] = field(repr=False, compare=False)
+
+    def where(self, *keys: str | int) -> int | None:
+        """The line of a key; of the nearest table around it where the key is not in the file; None where neither is.
+
+        For example `where("backup", "nightly", "BMA124", "buffers", "B1")`.
+        """
+        return line_of(self.lines, keys)
+
+    def problem(self, what: str, *keys: str | int, hint: str | None = None) -> Problem:
+        """A mistake at a key of this file, ready for a `ConfigError`."""
+        return Problem(self.shown, self.where(*keys), what, hint)
+
+
+def line_of(lines: dict[KeyPath, int], keys: KeyPath) -> int | None:
+    """The line of the longest part of the path that is in the file."""
+    for length in range(len(keys), 0, -1):
+        if (line := lines.get(keys[:length])) is not None:
+            return line
+    return None

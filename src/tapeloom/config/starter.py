@@ -1,0 +1,75 @@
+"""The file that `tapeloom init` writes: it runs as it is, on virtual tapes, and shows every key."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_TEXT: Final = """\
+# tapeloom.toml: what goes onto which tape. Relative paths are relative to this file.
+#
+#   tapeloom config check      is this file right?
+#   tapeloom plan              what would run, and where is the bottleneck?
+#   tapeloom backup            run it
+#   tapeloom objects           what is on tape
+#   tapeloom restore docs --to FOLDER
+#
+# As it stands it backs up the folder "data" onto a virtual tape, and mirrors it onto a second one.
+# Sizes: 512KiB, 64GB (kB MB GB TB PB in thousands, KiB MiB GiB TiB PiB in 1024). Times: 30s, 15min, 2h.
+
+[server]
+state = "state"                     # folder of the catalog and of the records of jobs
+block = "512KiB"                    # tape block, header included: a multiple of 4KiB, 16KiB to 8MiB
+memory = "256MiB"                   # all slots of one job
+
+[drives]                            # the recorders: name = device
+R1 = "vtape:tapes/R1"               # "vtape:FOLDER": virtual tapes, files in that folder
+R2 = "vtape:tapes/R2"
+# R3 = "/dev/nst0"                  # a real drive: always /dev/nst..., which does not rewind
+#
+# [drives.R4]                       # the long form of a drive
+# device = "vtape:tapes/R4"
+# capacity = "18TB"                 # of one cartridge
+# rate = "400MB/s"                  # what the drive takes: for the bottleneck that `tapeloom plan` predicts
+
+[sources]                           # what is backed up: name = file or folder
+docs = "data"
+#
+# [sources.mail]                    # the long form of a source
+# paths = ["/var/mail", "/etc/postfix"]   # or: path = "/var/mail"
+# exclude = ["*.tmp", "/cache/"]    # patterns as in a .gitignore file
+# one_file_system = true            # do not go into what is mounted below the paths
+# digest = "sha256"                 # over the whole sequence, beside the checksums of the blocks
+#
+# [sources.db]
+# command = ["pg_dump", "mydb"]     # its standard output; a string instead of an array goes to the shell
+#
+# [sources.camera]
+# producer = true                   # written by a program, through the Python API
+
+[backup.nightly.BMA1]               # backup.GROUP.AGENT: an agent owns one drive
+drive = "R1"
+buffers = { B1 = "docs" }           # BUFFER = source, or an array of sources, one after another
+#
+# [backup.nightly]                  # settings for all agents of a group; an agent may have its own
+# run_blocks = 16                   # blocks of one object that may follow one another: longer runs restore faster
+# checkpoint = "64GB"               # how often what was written is made safe; or { bytes = "64GB", time = "15min" }
+# on_lag = "wait"                   # a drive is too slow: "wait" for it, "detach" it, or "spool" for it
+# lag_max = "60s"                   # how late that is; or { bytes = "10GB", time = "60s" }
+
+[mirror.1.BMA2]                     # mirror.STAGE.AGENT: a copy of chosen buffers on another drive
+drive = "R2"
+buffers = { B1 = "BMA1.B1" }        # BUFFER = "AGENT.BUFFER" that feeds it, in a backup or mirror group
+#
+# [restore.vault.RMA1]              # restore.GROUP.AGENT: reads objects from the volumes of its drive
+# drive = "R1"
+# buffers = { B1 = "docs" }         # BUFFER = source (its newest object) or object id
+#
+# [copy.1.BMA3]                     # copy.STAGE.AGENT: writes what a restore agent reads
+# drive = "R4"
+# buffers = { B1 = "RMA1.B1" }
+"""
+
+
+def starter() -> str:
+    """The text of a commented configuration that loads, and that runs once there is a folder "data" beside it."""
+    return _TEXT

@@ -1,0 +1,137 @@
+"""Single values: what a path, a device, a size or a command may look like, to the loader and to the JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from tapeloom import limits
+from tapeloom.config import units
+from tapeloom.config.faults import Malformed, listed, nearest, quoted
+
+DEVICE_KINDS: Final = ("vtape", "null", "memory")
+REFERENCE_PATTERN: Final = r"^[^./]+\.[^./]+$"
+
+OnLag = Literal["wait", "detach", "spool"]
+
+
+def _path(value: str) -> str:
+    if not value:
+        raise Malformed("the path is empty")
+    if "\0" in value:
+        raise Malformed("a path cannot hold the character NUL")
+    if value.startswith("~"):
+        raise Malformed(
+            f"{quoted(value)}: ~ is not expanded", 'write the whole path, or "./~..." where a name begins with ~'
+        )
+    return value
+
+
+def _device(value: str) -> str:
+    if value.startswith("/dev/"):
+        if value.startswith("/dev/st") and value[7:8].isdigit():
+            raise Malformed(
+                f"{quoted(value)} rewinds the tape whenever it is closed",
+                f"did you mean {quoted('/dev/n' + value[5:])}?",
+            )
+        _path(value)
+        return value
+    kind, colon, rest = value.partition(":")
+    if not colon:
+        meant = f"{kind}:" if kind in DEVICE_KINDS[1:] else f"vtape:{value}"
+        raise Malformed(f"{quoted(value)} does not say what kind of device it is", f"did you mean {quoted(meant)}?")
+    if kind not in DEVICE_KINDS:
+        known = [f"{other}:" for other in DEVICE_KINDS]
+        hint = nearest(f"{kind}:", known) or f"devices are {listed([*known, '/dev/...'])}"
+        raise Malformed(f"{quoted(kind + ':')} is not a kind of device", hint)
+    if kind == "vtape":
+        _path(rest)
+    elif kind == "null" and rest:
+        raise Malformed(f"{quoted(value)}: a null device has no path", 'did you mean "null:"?')
+    return value
+
+
+def _block(value: int) -> int:
+    page, least, most = limits.PAGE_BYTES, limits.BLOCK_BYTES_MIN, limits.BLOCK_BYTES_MAX
+    best = min(max(round(value / page) * page, least), most)
+    if value != best:
+        span = f"from {units.show_bytes(least)} to {units.show_bytes(most)}"
+        raise Malformed(
+            f"a block of {quoted(value)} bytes is not a multiple of 4KiB {span}",
+            f"did you mean {quoted(units.show_bytes(best))}?",
+        )
+    return value
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _some(value: int) -> int:
+    if value == 0:
+        raise Malformed("it is zero", "leave the key out where nothing is known")
+    return value
+
+
+def _command(value: object) -> str | list[str]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise Malformed(f"{quoted(value)} is not a command", 'a string for the shell, or an array: ["pg_dump", "mydb"]')
+    if not words or not words[0].strip():
+        raise Malformed("the command is empty")
+    if any("\0" in word for word in words):
+        raise Malformed("a command cannot hold the character NUL")
+    return value if isinstance(value, str) else words
+
+
+def _patterns(value: list[str]) -> list[str]:
+    if value:
+        from pathspec import GitIgnoreSpec  # costs time at start-up, and few files have patterns
+
+        for pattern in value:
+            try:
+                GitIgnoreSpec.from_lines([pattern])
+            except ValueError:
+                raise Malformed(f"{quoted(pattern)} is not a gitignore-style pattern") from None
+    return value
+
+
+def _schema(*branches: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": list(branches)} if len(branches) > 1 else branches[0])
+
+
+_STRINGS: Final = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
+_STRING: Final = {"type": "string", "minLength": 1}
+_BYTES_TEXT: Final = {"type": "string", "pattern": units.BYTES_PATTERN}
+_SECONDS_TEXT: Final = {"type": "string", "pattern": units.SECONDS_PATTERN}
+
+Text = Annotated[str, Field(min_length=1)]
+PathText = Annotated[str, AfterValidator(_path), _schema({"type": "string", "pattern": r"^[^~\x00]"})]
+Size = Annotated[int, BeforeValidator(units.parse_bytes), _schema({"type": "integer", "minimum": 0}, _BYTES_TEXT)]
+SomeBytes = Annotated[Size, AfterValidator(_some)]
+Rate = Annotated[
+    float,
+    BeforeValidator(units.parse_rate),
+    _schema({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": units.RATE_PATTERN}),
+]
+Seconds = Annotated[
+    float, BeforeValidator(units.parse_seconds), _schema({"type": "number", "minimum": 0}, _SECONDS_TEXT)
+]
+Device = Annotated[
+    str,
+    AfterValidator(_device),
+    _schema({"type": "string", "pattern": r"^(vtape:[^~\x00]|null:$|memory:|/dev/(?!st[0-9]).)"}),
+]
+Feeds = Annotated[list[Text], Field(min_length=1), BeforeValidator(_as_list), _schema(_STRING, _STRINGS)]
+_REFERENCE: Final = {"type": "string", "pattern": REFERENCE_PATTERN}
+Reference = Annotated[
+    list[Text],
+    Field(min_length=1),
+    BeforeValidator(_as_list),
+    _schema(_REFERENCE, {"type": "array", "items": _REFERENCE, "minItems": 1, "maxItems": 1}),
+]
+Paths = Annotated[list[PathText], Field(min_length=1)]
+Block = Annotated[Size, AfterValidator(_block)]
+Command = Annotated[str | list[str], PlainValidator(_command), _schema(_STRING, _STRINGS)]
+Patterns = Annotated[list[str], AfterValidator(_patterns)]

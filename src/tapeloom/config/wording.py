@@ -1,0 +1,112 @@
+"""pydantic's findings in this project's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tapeloom.config import forms
+from tapeloom.config.faults import Fault, Malformed, Path, dotted, nearest, quoted
+
+_AGENTS: Final[dict[str | int, type[forms.Form]]] = {
+    "backup": forms.BackupAgentForm,
+    "mirror": forms.ChainedAgentForm,
+    "restore": forms.RestoreAgentForm,
+    "copy": forms.ChainedAgentForm,
+}
+_SECTIONS: Final[dict[str | int, type[forms.Form]]] = {
+    "server": forms.ServerForm,
+    "drives": forms.DriveForm,
+    "sources": forms.SourceForm,
+}
+_TYPES: Final = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+
+
+def faults_of(error: ValidationError) -> Iterator[Fault]:
+    """One fault for each finding."""
+    for finding in error.errors(include_url=False):
+        yield _fault(finding, finding["loc"])
+
+
+def _fault(finding: ErrorDetails, at: Path) -> Fault:
+    value, context = finding["input"], finding.get("ctx", {})
+    match finding["type"]:
+        case "value_error":
+            wrong = context["error"]
+            return Fault(at, str(wrong), wrong.hint if isinstance(wrong, Malformed) else None)
+        case "extra_forbidden":
+            form = _form_at(at[:-1])
+            hint = nearest(str(at[-1]), _keys(form), "its keys are")
+            return Fault(at, f"this is not a key of {form.noun}", hint)
+        case "missing" if at == ("drives",):
+            return Fault((), "there is no drive", 'for example, below [drives]: R1 = "vtape:tapes/R1"')
+        case "missing":
+            return Fault(at[:-1], f"{quoted(at[-1])} is missing", _wanted(at))
+        case "too_short" | "string_too_short":
+            return Fault(at, "this is empty", _wanted(at))
+        case "literal_error":
+            choices = re.findall(r"'([^']+)'", context["expected"])
+            return Fault(at, f"{quoted(value)} is not a choice", nearest(str(value), choices, "it is one of"))
+        case "greater_than_equal" | "greater_than":
+            return Fault(at, f"{quoted(value)} is too small", "at least 1")
+        case "less_than_equal":
+            return Fault(at, f"{quoted(value)} is too large", f"at most {context['le']}")
+        case kind if kind in _TYPES:
+            return _wrong_type(at, value, _TYPES[kind])
+        case _:
+            return Fault(at, finding["msg"])
+
+
+def _wrong_type(at: Path, value: Any, wanted: str) -> Fault:
+    if len(at) == 3 and at[0] in _AGENTS:  # in a group, what is no setting should have been an agent
+        group = _form_at(at[:-1])
+        hint = nearest(str(at[-1]), _keys(group)) or f"[{dotted(at)}] makes an agent"
+        return Fault(at, "this is neither a setting of a group nor the table of an agent", hint)
+    if len(at) == 5 and at[0] in ("mirror", "copy") and isinstance(value, list):
+        return Fault(at, f"one buffer feeds a buffer of a {at[0]} group, not an array", 'for example "BMA124.B2"')
+    return Fault(at, f"{quoted(value)} is not {wanted}", _wanted(at))
+
+
+def _form_at(at: Path) -> type[forms.Form]:
+    """The form of the table at a path."""
+    if not at:
+        return forms.ConfigForm
+    section, depth = at[0], len(at)
+    if section not in _AGENTS:
+        return _SECTIONS[section]
+    if depth == 2:
+        return forms.RestoreGroupForm if section == "restore" else forms.WritingForm
+    if at[-1] in ("lag_max", "checkpoint") and section != "restore":
+        return forms.LimitForm
+    return _AGENTS[section]
+
+
+def _keys(form: type[forms.Form]) -> list[str]:
+    return [field.alias or name for name, field in form.model_fields.items()]
+
+
+def _wanted(at: Path) -> str | None:
+    """What a place takes, where that is not plain from its name."""
+    if len(at) == 4 and at[-1] == "buffers":
+        feed = "a source" if at[0] == "backup" else "an object" if at[0] == "restore" else "AGENT.BUFFER"
+        return f'an agent has at least one buffer: buffers = {{ B1 = "{feed}" }}'
+    if len(at) >= 5 and at[3] == "buffers":
+        return {"backup": "a source feeds it", "restore": "an object feeds it"}.get(str(at[0]), "AGENT.BUFFER feeds it")
+    if at[0] == "drives" and len(at) == 2:
+        return 'a device such as "vtape:tapes/R1", or a table with "device"'
+    if at[0] == "sources" and len(at) == 2:
+        return 'a path, or a table with one of "path", "paths", "command" and "producer"'
+    if at[-1] in ("lag_max", "checkpoint"):
+        return 'for example "64GB", "15min" or { bytes = "64GB", time = "15min" }'
+    return None

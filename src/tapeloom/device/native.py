@@ -1,0 +1,160 @@
+"""The part that all drives share: calling the table of functions of csrc/device.h."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tapeloom._devio import ffi, lib
+from tapeloom.device.contract import Position, Status, failure
+from tapeloom.device.trouble import Trouble
+from tapeloom.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+_U64_MAX = 2**64 - 1
+
+
+class NativeDrive(ABC):
+    """A `Device` over a table and a handle; a subclass knows its cartridges and frees what it made.
+
+    `trouble` puts a second table around the first, which every call goes through, the kernel's too.
+    """
+
+    def __init__(self, name: str, spec: str, ops: Any, handle: Any, trouble: Trouble | None = None) -> None:
+        self.name = name
+        self.spec = spec
+        self._ops, self._handle = ops, ffi.cast("void *", handle)
+        self._trouble = None
+        if trouble is not None:
+            read_at = _U64_MAX if trouble.fail_read_at is None else trouble.fail_read_at
+            counts = (trouble.fail_write, trouble.late_write, trouble.hang_write, trouble.fail_filemark, read_at)
+            self._trouble = lib.tl_trouble_new(ops, self._handle, ffi.new("struct tl_trouble_plan *", counts))
+            if not self._trouble:
+                raise MemoryError
+            self._ops, self._handle = lib.tl_trouble_ops(), ffi.cast("void *", self._trouble)
+
+    @abstractmethod
+    def cartridges(self) -> list[str]: ...
+
+    @abstractmethod
+    def new_cartridge(self, name: str) -> None: ...
+
+    @abstractmethod
+    def load(self, cartridge: str | None = None) -> None: ...
+
+    @abstractmethod
+    def unload(self) -> None: ...
+
+    @property
+    @abstractmethod
+    def loaded(self) -> str | None: ...
+
+    @property
+    @abstractmethod
+    def write_protected(self) -> bool: ...
+
+    @abstractmethod
+    def _free(self) -> None:
+        """Gives back everything but the table around it; called once, with nothing loaded."""
+
+    @property
+    def block_bytes_max(self) -> int:
+        return int(lib.TL_VTAPE_BLOCK_BYTES_MAX)
+
+    @property
+    def block_bytes_direct_max(self) -> int:
+        return self.block_bytes_max
+
+    @property
+    def ops_address(self) -> int:
+        return int(ffi.cast("uintptr_t", self._ops))
+
+    @property
+    def handle_address(self) -> int:
+        return int(ffi.cast("uintptr_t", self._open_handle()))
+
+    def write(self, block: Buffer) -> bool:
+        with ffi.from_buffer(block) as data:
+            vec = ffi.new("struct tl_vec *", (data, len(data), len(data)))
+            return self._call("write", lib.tl_write, vec, 1, ffi.new("uint32_t *")) is Status.EARLY_WARNING
+
+    def read_into(self, buffer: Buffer) -> int:
+        with ffi.from_buffer(buffer, require_writable=True) as room:
+            vec = ffi.new("struct tl_vec *", (room, len(room), len(room)))
+            status = self._call("read", lib.tl_read, vec, 1, ffi.new("uint32_t *"))
+            return 0 if status is Status.FILEMARK else int(vec.bytes)
+
+    def write_filemarks(self, count: int = 1) -> None:
+        self._call("write filemark", lib.tl_write_filemarks, count)
+
+    def rewind(self) -> None:
+        self._call("rewind", lib.tl_rewind)
+
+    def locate(self, position: int) -> None:
+        self._call(f"locate {position}", lib.tl_locate, position)
+
+    def to_end_of_data(self) -> None:
+        self._call("to end of data", lib.tl_to_end_of_data)
+
+    def space_filemarks(self, count: int) -> Status:
+        return self._call(f"space {count} filemarks", lib.tl_space_filemarks, count)
+
+    def space_blocks(self, count: int) -> Status:
+        return self._call(f"space {count} blocks", lib.tl_space_blocks, count)
+
+    def position(self) -> Position:
+        here = ffi.new("struct tl_position *")
+        self._call("position", lib.tl_position, here)
+        return Position(here.position, here.file, None if here.end_of_data == _U64_MAX else here.end_of_data)
+
+    def release_hang(self) -> None:
+        if self._trouble:
+            lib.tl_trouble_release(self._trouble)
+
+    def wait_hang(self, seconds: float) -> bool:
+        """Waits until a write hangs on purpose; False: none does after so long."""
+        return bool(self._trouble and lib.tl_trouble_wait_hang(self._trouble, int(seconds * 1000)))
+
+    def close(self) -> None:
+        if not self._handle:
+            return
+        if self._trouble:
+            lib.tl_trouble_abandon(self._trouble)
+        try:
+            self.unload()
+        finally:
+            self._handle = ffi.NULL
+            if self._trouble:
+                lib.tl_trouble_free(self._trouble)
+                self._trouble = None
+            self._free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open_handle(self) -> Any:
+        if not self._handle:
+            raise UsageError(f"drive {self.name}: it is closed; open it again")
+        return self._handle
+
+    def _call(self, what: str, function: Any, *arguments: Any) -> Status:
+        """Calls one function of the table. Returns the good outcomes, raises the others."""
+        handle = self._open_handle()
+        status = function(self._ops, handle, *arguments)
+        if status in (Status.END_OF_DATA, Status.END_OF_MEDIUM) or status >= Status.ERR_IO:
+            raise failure(status, self._place(what), lib.tl_last_errno(self._ops, handle))
+        return Status(status)
+
+    def _place(self, what: str) -> str:
+        cartridge = f", cartridge {self.loaded}" if self.loaded else ""
+        return f"drive {self.name}{cartridge}: {what}"

@@ -1,0 +1,139 @@
+"""The virtual tape drive: "vtape:DIR", a folder with a stack of cartridges, each NAME.tape and NAME.index."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from tapeloom._devio import lib
+from tapeloom.device.contract import Status, failure
+from tapeloom.device.reserve import Reservation
+from tapeloom.device.tape import Medium, TapeDrive, check_cartridge_name, format_index
+from tapeloom.device.trouble import Trouble
+from tapeloom.errors import DeviceError, UsageError
+
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class VirtualDrive(TapeDrive):
+    """See `device.open_drive`. The folder is made where it is missing."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        capacity: int | None = None,
+        early_warning: int | None = None,
+        trouble: Trouble | None = None,
+    ) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folder = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise DeviceError(
+                f"drive {name}: its folder {folder} cannot be used ({error.strerror})", errno=error.errno or 0
+            ) from error
+        try:
+            self._reservation = Reservation(self._folder, f"drive {name} (vtape:{folder})")
+            try:
+                super().__init__(
+                    name, f"vtape:{folder}", capacity=capacity, early_warning=early_warning, trouble=trouble
+                )
+            except BaseException:
+                self._reservation.release()
+                raise
+        except BaseException:
+            os.close(self._folder)
+            raise
+
+    def cartridges(self) -> list[str]:
+        files = set(os.listdir(self._folder))
+        names = (file.removesuffix(".index") for file in files if file.endswith(".index"))
+        return sorted(name for name in names if f"{name}.tape" in files)
+
+    def new_cartridge(self, name: str) -> None:
+        """The index appears last, in one step: what was interrupted is no cartridge, and can be made again."""
+        self._open_handle()
+        check_cartridge_name(name)
+        what = f"drive {self.name}: new cartridge {name}"
+        if name in self.cartridges():
+            raise UsageError(f"{what}: there is one of that name")
+        unfinished = f".{name}.index"
+        try:
+            data = os.open(f"{name}.tape", os.O_RDWR | os.O_CREAT | _FLAGS, 0o666, dir_fd=self._folder)
+            try:
+                if os.fstat(data).st_size > 0:
+                    raise UsageError(f"{what}: {name}.tape has data but no {name}.index; move it out of the way")
+            finally:
+                os.close(data)
+            index = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o666, dir_fd=self._folder)
+            try:
+                format_index(index, what)
+            finally:
+                os.close(index)
+            os.rename(unfinished, f"{name}.index", src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            os.fsync(self._folder)
+        except OSError as error:
+            raise _translated(error, what) from error
+
+    def protect(self, cartridge: str, on: bool = True) -> None:
+        """Sets or clears the write-protect flag of a cartridge that is not loaded. It binds root too, unlike file modes."""
+        self._open_handle()
+        what = f"drive {self.name}, cartridge {self._known(cartridge)}: protect"
+        if cartridge == self.loaded:
+            raise UsageError(f"{what}: it is loaded; unload it first")
+        try:
+            index = os.open(f"{cartridge}.index", os.O_RDWR | _FLAGS, dir_fd=self._folder)
+        except OSError as error:
+            raise _translated(error, what) from error
+        try:
+            failed = lib.tl_vtape_protect(index, on)
+            if failed:
+                raise failure(Status.ERR_IO, what, failed)
+        finally:
+            os.close(index)
+
+    def _open_medium(self, cartridge: str) -> Medium:
+        what = f"drive {self.name}, cartridge {cartridge}: load"
+        try:
+            modes = [os.stat(f"{cartridge}.{part}", dir_fd=self._folder).st_mode for part in ("tape", "index")]
+            writable = all(mode & 0o222 for mode in modes)
+            access = os.O_RDWR if writable else os.O_RDONLY
+            index = os.open(f"{cartridge}.index", access | _FLAGS, dir_fd=self._folder)
+            try:
+                data, direct = self._open_data(f"{cartridge}.tape", access)
+            except BaseException:
+                os.close(index)
+                raise
+        except OSError as error:
+            raise _translated(error, what) from error
+        return Medium(data, index, writable, direct)
+
+    def _open_data(self, file: str, access: int) -> tuple[int, bool]:
+        """The data file, with O_DIRECT unless its file system refuses that."""
+        try:
+            data = os.open(file, access | os.O_DIRECT | _FLAGS, dir_fd=self._folder)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        else:
+            if lib.tl_vtape_takes_direct(data):
+                return data, True
+            os.close(data)
+        return os.open(file, access | _FLAGS, dir_fd=self._folder), False
+
+    def _shut_medium(self, medium: Medium) -> None:
+        os.close(medium.data_fd)
+        os.close(medium.index_fd)
+
+    def _free(self) -> None:
+        super()._free()
+        self._reservation.release()
+        os.close(self._folder)
+
+
+def _translated(error: OSError, what: str) -> DeviceError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return failure(Status.ERR_HOST_FULL if full else Status.ERR_IO, what, error.errno or 0)

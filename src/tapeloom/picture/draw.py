@@ -1,0 +1,277 @@
+"""The SVG of a schedule."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tapeloom.picture import layout
+from tapeloom.picture.layout import Box, Column, Lane, Layout, Link, Panel, lay_out
+from tapeloom.picture.lettering import FONTS, attribute, content, fit, width
+from tapeloom.quantity import rough_size
+from tapeloom.schedule import Schedule
+
+if TYPE_CHECKING:
+    from tapeloom.config import Config
+
+MARGIN = 36.0
+TITLE_HEIGHT = 72.0
+LEGEND_HEIGHT = 56.0
+ARROW = 8.0
+
+INK = "#1f2933"
+QUIET = "#66727f"
+EDGE = "#c3cad2"
+PANEL_FILL = "#f5f7f9"
+PANEL_EDGE = "#e1e6eb"
+HEAD_FILL = "#eceff3"
+
+COLOURS = (
+    "#2f6690",
+    "#b8741a",
+    "#3c7d5b",
+    "#a5473d",
+    "#6a5a99",
+    "#2b8a8f",
+    "#8a7a24",
+    "#96477a",
+    "#4d6a9f",
+    "#7d5a40",
+)
+_GOLDEN_ANGLE = 0.381966
+
+
+def colour(chain: int) -> str:
+    """One colour for each chain: a few chosen ones, then hues that keep away from one another."""
+    if chain < len(COLOURS):
+        return COLOURS[chain]
+    hue = (chain * _GOLDEN_ANGLE) % 1
+    lightness = (0.36, 0.44, 0.40)[chain % 3]
+    return _hex(*colorsys.hls_to_rgb(hue, lightness, 0.42))
+
+
+def _tint(shade: str) -> str:
+    """The colour, nearly white."""
+    return _hex(*(1 - (1 - int(shade[at : at + 2], 16) / 255) * 0.13 for at in (1, 3, 5)))
+
+
+def _hex(*parts: float) -> str:
+    return "#" + "".join(f"{round(part * 255):02x}" for part in parts)
+
+
+def svg(config: Config, schedule: Schedule) -> str:
+    """The picture as one SVG document, ending with a line feed. The same schedule gives the same bytes."""
+    return "\n".join(_document(config, schedule, lay_out(config, schedule))) + "\n"
+
+
+def _n(number: float) -> str:
+    """A length, to a tenth of a pixel."""
+    return f"{number:.1f}".removesuffix(".0")
+
+
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    room: float,
+    size: float,
+    fill: str = INK,
+    bold: bool = False,
+    anchor: str = "start",
+) -> str:
+    shown = fit(text, room, size, bold)
+    weight = ' font-weight="600"' if bold else ""
+    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    # The whole name stays to be found where only part of it fits.
+    whole = "" if shown == text else f"<title>{content(text)}</title>"
+    return f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"{weight}{place} fill="{fill}">{whole}{content(shown)}</text>'
+
+
+def _rect(x: float, y: float, w: float, h: float, radius: float, fill: str, stroke: str | None = None) -> str:
+    edge = f' stroke="{stroke}"' if stroke else ""
+    return f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(w)}" height="{_n(h)}" rx="{_n(radius)}" fill="{fill}"{edge}/>'
+
+
+def _document(config: Config, schedule: Schedule, plan: Layout) -> Iterator[str]:
+    groups = [layout.title_of(panel.kind, panel.name) for panel in plan.panels]
+    starting = [title for title, panel in zip(groups, plan.panels, strict=True) if panel.column == 0]
+    title = f"{config.file.name}: {', '.join(dict.fromkeys(starting)).lower()}"
+    numbers = [
+        _count(len(schedule.streams), "chain"),
+        _count(len(plan.boxes), "media agent"),
+        f"{schedule.slots} slots of {rough_size(schedule.slot_bytes)}",
+    ]
+    wide = max(plan.feed_width + plan.width, 620.0) + 2 * MARGIN
+    high = TITLE_HEIGHT + plan.height + LEGEND_HEIGHT + MARGIN
+    yield (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(wide)} {_n(high)}" width="{_n(wide)}" height="{_n(high)}" '
+        f'role="img" aria-labelledby="title description" font-family={attribute(FONTS)}>'
+    )
+    yield f'<title id="title">{content(title)}</title>'
+    yield f'<desc id="description">{content(_description(plan))}</desc>'
+    yield _rect(0, 0, wide, high, 0, "#ffffff")
+    yield _text(MARGIN, 40, title, room=wide - 2 * MARGIN, size=19, bold=True)
+    yield _text(MARGIN, 60, "  ·  ".join(numbers), room=wide - 2 * MARGIN, size=12.5, fill=QUIET)
+    yield f'<g transform="translate({_n(MARGIN + plan.feed_width)} {_n(TITLE_HEIGHT + 8)})">'
+    for panel in plan.panels:
+        yield from _panel(panel, plan.columns[panel.column])
+    for lane in plan.lanes:
+        yield _lane(lane, plan.columns[lane.column])
+    for box in plan.boxes:
+        yield from _box(box, plan.columns[box.column])
+    for link in plan.links:
+        yield from _link(link, plan.columns)
+    for box in plan.boxes:
+        yield from _feeds(box, plan.columns[box.column])
+    yield "</g>"
+    yield from _legend(MARGIN, TITLE_HEIGHT + 8 + plan.height + 36)
+    yield "</svg>"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _description(plan: Layout) -> str:
+    """The picture in words, for those who cannot see it."""
+    agents = [
+        f"{box.name} of {layout.title_of(box.kind, box.group).lower()} "
+        f"{'reads' if box.kind == 'restore' else 'writes'} drive {box.drive}, buffers {', '.join(box.buffers)}"
+        for box in plan.boxes
+    ]
+    return ". ".join(agents) + "."
+
+
+def _panel(panel: Panel, column: Column) -> Iterator[str]:
+    wide = column.right - column.left
+    yield _rect(column.left, panel.top, wide, panel.bottom - panel.top, 12, PANEL_FILL, PANEL_EDGE)
+    title = layout.title_of(panel.kind, panel.name)
+    room = wide - 2 * layout.PANEL_SIDE
+    yield _text(
+        column.left + layout.PANEL_SIDE, panel.top + 28, title, room=room, size=layout.GROUP_SIZE, fill=QUIET, bold=True
+    )
+
+
+def _box(box: Box, column: Column) -> Iterator[str]:
+    left, wide, inset = column.box, column.box_width, layout.INSET
+    yield f"<g><title>{content(f'{box.name}, drive {box.drive}')}</title>"
+    yield _rect(left, box.top, wide, box.height, 8, "#ffffff", EDGE)
+    head = layout.HEAD - 9
+    yield (
+        f'<path d="M{_n(left + 0.5)} {_n(box.top + head)}v{_n(8 - head)}a7.5 7.5 0 0 1 7.5 -7.5h{_n(wide - 16)}'
+        f'a7.5 7.5 0 0 1 7.5 7.5v{_n(head - 8)}z" fill="{HEAD_FILL}"/>'
+    )
+    yield _text(left + inset, box.top + 20.5, box.name, room=wide - 2 * inset, size=layout.NAME_SIZE, bold=True)
+    for number, (buffer, chain) in enumerate(zip(box.buffers, box.chains, strict=True)):
+        middle = box.top + box.port(number)
+        yield from _buffer(left + inset, middle, wide - 2 * inset, buffer, colour(chain))
+    yield "</g>"
+    yield from _drive(box, column)
+
+
+def _buffer(left: float, middle: float, wide: float, name: str, shade: str) -> Iterator[str]:
+    """A buffer, with a few of its slots."""
+    high = layout.ROW_BOX
+    yield _rect(left, middle - high / 2, wide, high, 5, _tint(shade), shade)
+    room = wide - layout.TICKS - 14
+    yield _text(left + 10, middle + 4.5, name, room=room, size=layout.BUFFER_SIZE)
+    first = left + wide - layout.TICKS + 4
+    ticks = "".join(f"M{_n(first + 7 * tick)} {_n(middle - 6)}v12" for tick in range(5))
+    yield f'<path d="{ticks}" stroke="{shade}" stroke-width="3.5" opacity="0.45"/>'
+
+
+def _drive(box: Box, column: Column) -> Iterator[str]:
+    """A recorder beside the head of its agent: two reels and the tape between them."""
+    middle = box.top + (layout.HEAD - 9) / 2
+    reel = layout.REEL
+    room = layout.DRIVE_ROOM
+    if box.kind == "restore":
+        right = column.box - layout.feed_space(box)
+        yield from _arrow_line(right, column.box, middle, QUIET, 1.5)
+        left = right - reel
+        yield _text(left - 8, middle + 4.5, box.drive, room=room, size=layout.LABEL_SIZE, anchor="end")
+    else:
+        left = column.box + column.box_width + layout.WIRE
+        yield from _arrow_line(left - layout.WIRE, left, middle, QUIET, 1.5)
+        yield _text(left + reel + 8, middle + 4.5, box.drive, room=room, size=layout.LABEL_SIZE)
+    yield from _recorder(left, middle)
+
+
+def _recorder(left: float, middle: float) -> Iterator[str]:
+    """A reel, and the tape that runs off it."""
+    radius = layout.REEL / 2 - 1
+    x = left + layout.REEL / 2
+    yield f'<circle cx="{_n(x)}" cy="{_n(middle)}" r="{_n(radius)}" fill="#ffffff" stroke="{QUIET}" stroke-width="1.5"/>'
+    for across, down in ((0, -7.5), (6.5, 3.75), (-6.5, 3.75)):
+        yield f'<circle cx="{_n(x + across)}" cy="{_n(middle + down)}" r="2.9" fill="{EDGE}"/>'
+    yield f'<circle cx="{_n(x)}" cy="{_n(middle)}" r="2" fill="{QUIET}"/>'
+    yield f'<path d="M{_n(x)} {_n(middle + radius)}h{_n(radius + 5)}" stroke="{QUIET}" stroke-width="1.5"/>'
+
+
+def _arrow_line(start: float, end: float, y: float, shade: str, weight: float = 2) -> Iterator[str]:
+    yield f'<path d="M{_n(start)} {_n(y)}H{_n(end - ARROW)}" fill="none" stroke="{shade}" stroke-width="{_n(weight)}"/>'
+    yield _arrow_head(end, y, shade)
+
+
+def _arrow_head(x: float, y: float, shade: str) -> str:
+    return f'<path d="M{_n(x)} {_n(y)}l{_n(-ARROW)} -4.2v8.4z" fill="{shade}"/>'
+
+
+def _lane(lane: Lane, column: Column) -> str:
+    y = lane.top + lane.port(0)
+    return f'<path d="M{_n(column.left)} {_n(y)}H{_n(column.right)}" fill="none" stroke="{colour(lane.chain)}" stroke-width="2"/>'
+
+
+def _link(link: Link, columns: list[Column]) -> Iterator[str]:
+    """Level inside the panels, curved only in the gutter between them: so it meets no box."""
+    tail, head = columns[link.tail.column], columns[link.head.column]
+    shade = colour(link.chain)
+    start = tail.box + tail.box_width - layout.INSET if isinstance(link.tail, Box) else tail.right
+    end = head.box + layout.INSET if isinstance(link.head, Box) else head.left
+    stop = end - ARROW + 1 if isinstance(link.head, Box) else end
+    bend = (head.left - tail.right) * 0.55
+    yield (
+        f'<path d="M{_n(start)} {_n(link.tail_y)}H{_n(tail.right)}'
+        f"C{_n(tail.right + bend)} {_n(link.tail_y)} {_n(head.left - bend)} {_n(link.head_y)} {_n(head.left)} {_n(link.head_y)}"
+        f'H{_n(stop)}" fill="none" stroke="{shade}" stroke-width="2"/>'
+    )
+    if isinstance(link.head, Box):
+        yield _arrow_head(end, link.head_y, shade)
+
+
+def _feeds(box: Box, column: Column) -> Iterator[str]:
+    """Names of what feeds the buffers from outside, and lines to them."""
+    end = column.box + layout.INSET
+    trunk = column.box - layout.feed_space(box) - layout.REEL / 2 if box.kind == "restore" else 0.0
+    last = 0.0
+    for number, (feed, chain) in enumerate(zip(box.feeds, box.chains, strict=True)):
+        if not feed:
+            continue
+        y, shade = box.top + box.port(number), colour(chain)
+        wide = min(layout.FEED_ROOM, width(feed, layout.LABEL_SIZE))
+        if box.kind == "restore":
+            x = column.box - 18 - wide
+            yield f'<path d="M{_n(trunk)} {_n(y)}H{_n(x - 6)}" fill="none" stroke="{shade}" stroke-width="2"/>'
+            yield _text(column.box - 18, y + 4.5, feed, room=layout.FEED_ROOM, size=layout.LABEL_SIZE, anchor="end")
+            yield from _arrow_line(column.box - 13, end, y, shade)
+            last = y
+        else:
+            yield _text(column.left - 30, y + 4.5, feed, room=layout.FEED_ROOM, size=layout.LABEL_SIZE, anchor="end")
+            yield from _arrow_line(column.left - 24, end, y, shade)
+    if box.kind == "restore":
+        top = box.top + (layout.HEAD - 9 + layout.REEL) / 2
+        yield f'<path d="M{_n(trunk)} {_n(top)}V{_n(last)}" fill="none" stroke="{QUIET}" stroke-width="1.5"/>'
+
+
+def _legend(x: float, y: float) -> Iterator[str]:
+    shade = COLOURS[0]
+    yield f'<g transform="translate({_n(x)} {_n(y)})">'
+    yield from _buffer(0, 0, 70, "B", shade)
+    yield _text(80, 4.5, "buffer and its slots", room=150, size=12, fill=QUIET)
+    yield from _arrow_line(238, 284, 0, shade)
+    yield _text(294, 4.5, "chain: one colour, shared slots", room=220, size=12, fill=QUIET)
+    yield from _recorder(508, 0)
+    yield _text(548, 4.5, "drive", room=80, size=12, fill=QUIET)
+    yield "</g>"

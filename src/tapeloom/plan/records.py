@@ -1,0 +1,103 @@
+"""The records of a plan. Sizes are in bytes, rates in bytes per second; None stands for what nobody stated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One buffer of a chain."""
+
+    buffer: str
+    agent: str
+    kind: str
+    group: str
+    drive: str
+    depth: int
+    """0 for the first buffer of the chain."""
+    upstream: int | None
+    """Place in `Chain.stages` of the buffer that feeds this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A tree of coupled buffers, which share their slots. `stages` stand depth first, each below what feeds it."""
+
+    sources: tuple[str, ...]
+    """For a chain that a drive feeds: the objects it splits out."""
+    feed: str
+    """"reader", "producer" or "drive"."""
+    stages: tuple[Stage, ...]
+    slots_own: int
+    slots_max: int
+    rate: float | None
+    """What its source has to deliver so that the drives which limit it never wait."""
+    limited_by: str | None
+    """The agent whose drive sets `rate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlan:
+    name: str
+    kind: str
+    group: str
+    drive: str
+    device: str
+    buffers: tuple[str, ...]
+    """In visiting order; for a restore agent those it splits into."""
+    run_blocks: int
+    on_lag: str
+    thread: int
+    drive_rate: float | None
+    rate: float | None
+    """Predicted, over all its buffers."""
+    data_share: float
+    """Part of the job's data that passes its drive, 0 to 1: as predicted, or all chains alike where a rate is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryItem:
+    name: str
+    count: int
+    each_bytes: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    number: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What limits the job if sources are fast enough. `agent` is None where no drive of the job has a rate."""
+
+    agent: str | None
+    drive: str | None
+    chains: tuple[str, ...]
+    """Sources of the chains that it limits."""
+    job_rate: float | None
+    """Sum over all chains of what their sources deliver; None unless each chain meets a drive with a rate."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    file: str
+    groups: tuple[str, ...]
+    """`KIND NAME` of each."""
+    fingerprint: str
+    block_bytes: int
+    slot_bytes: int
+    slots: int
+    slots_common: int
+    chains: tuple[Chain, ...]
+    agents: tuple[AgentPlan, ...]
+    memory: tuple[MemoryItem, ...]
+    memory_bytes: int
+    processes: int
+    threads: tuple[Thread, ...]
+    prediction: Prediction
+    remarks: tuple[str, ...]

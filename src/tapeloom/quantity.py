@@ -1,0 +1,46 @@
+"""Numbers with units, as people read them. A leaf: imports nothing of tapeloom."""
+
+from __future__ import annotations
+
+_BINARY = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+_DECIMAL = (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+def exact_size(size: int) -> str:
+    """Bytes, in the largest unit that says them exactly: what the configuration file would say.
+
+    >>> exact_size(512 * 1024), exact_size(64 * 10**9), exact_size(1000), exact_size(1)
+    ('512KiB', '64GB', '1kB', '1B')
+    """
+    for unit, each in sorted(_BINARY + _DECIMAL, key=lambda item: -item[1]):
+        if size >= each and size % each == 0:
+            return f"{size // each}{unit}"
+    return f"{size}B"
+
+
+def rough_size(size: float) -> str:
+    """Bytes of memory, in binary units and three digits or so.
+
+    >>> rough_size(268435456), rough_size(33024), rough_size(100)
+    ('256 MiB', '32.2 KiB', '100 B')
+    """
+    for unit, each in _BINARY:
+        if size >= each:
+            return f"{_digits(size / each)} {unit}"
+    return f"{size:.0f} B"
+
+
+def rough_rate(rate: float) -> str:
+    """Bytes per second, in decimal units and three digits or so, as drives are rated.
+
+    >>> rough_rate(400e6), rough_rate(133.333e6), rough_rate(12)
+    ('400 MB/s', '133 MB/s', '12 B/s')
+    """
+    for unit, each in _DECIMAL:
+        if rate >= each:
+            return f"{_digits(rate / each)} {unit}/s"
+    return f"{rate:.0f} B/s"
+
+
+def _digits(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0") if number < 100 else f"{number:.0f}"

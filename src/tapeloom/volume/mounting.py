@@ -1,0 +1,269 @@
+"""Which cartridge a drive writes to next, and whether it may: the label and the end of data are looked at before anything is
+appended."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from tapeloom.device import Device
+from tapeloom.errors import (
+    BlockDamaged,
+    CatalogOlderThanTape,
+    DeviceError,
+    EndOfData,
+    ForeignVolume,
+    FormatError,
+)
+from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
+from tapeloom.volume.ident import new_id
+from tapeloom.volume.label import LABEL_BYTES, identify, reader_block, text_label
+from tapeloom.volume.records import RecordAssembler, VolumeStart, encode
+
+CARTRIDGE_NAME_MAX = 32
+LABEL_BLOCKS_MAX = 16
+"""Where to stop looking for volume-start: it stands right behind the text label and the reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the catalog knows of a volume.
+
+    `end_position` is the place behind its last filemark with a receipt; `unfinished` says that a job of this very catalog went on
+    writing behind it and did not come to an end, so that what stands there is nobody's.
+    """
+
+    id: UUID
+    label: str
+    cartridge: str
+    sequence: int
+    end_position: int
+    unfinished: bool
+
+
+class Shelf(Protocol):
+    """The catalog, as far as volumes go."""
+
+    def appendable(self, drive: str) -> Known | None:
+        """The volume that this drive's jobs go on with."""
+
+    def by_cartridge(self, drive: str, cartridge: str) -> Known | None: ...
+
+    def make_volume(
+        self,
+        *,
+        id: UUID,
+        label: str,
+        cartridge: str,
+        drive: str,
+        sequence: int,
+        previous: UUID | None,
+        block_bytes: int,
+    ) -> None:
+        """Before the first byte of its label is written."""
+
+    def labelled(self, id: UUID, end_position: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A volume ready for appending at `position`."""
+
+    id: UUID
+    label: str
+    sequence: int
+    position: int
+
+
+def mount_for_append(
+    device: Device,
+    shelf: Shelf,
+    *,
+    block_bytes: int,
+    software: str,
+    previous: Mounted | None = None,
+    crc: Crc32c = crc32c,
+) -> Mounted:
+    """Puts in the volume to go on with, or a blank one, labelled, and stands at its end.
+
+    Raises
+    ------
+    ForeignVolume
+        The cartridge holds somebody else's data.
+    CatalogOlderThanTape
+        There is more on the tape than the catalog knows.
+    DeviceError
+    """
+    known = shelf.appendable(device.name)
+    if known is not None:
+        if device.loaded != known.cartridge:
+            device.load(known.cartridge)
+        return _append(device, shelf, known, block_bytes, software, crc)
+    cartridge = _blank(device, shelf)
+    volume_id = new_id()
+    sequence = previous.sequence + 1 if previous else 1
+    shelf.make_volume(
+        id=volume_id,
+        label=cartridge,
+        cartridge=cartridge,
+        drive=device.name,
+        sequence=sequence,
+        previous=previous.id if previous else None,
+        block_bytes=block_bytes,
+    )
+    volume = Mounted(volume_id, cartridge, sequence, 0)
+    return _label(device, shelf, volume, previous.id if previous else None, block_bytes, software, crc)
+
+
+def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
+    """Rewinds and reads volume-start. None: the tape is blank.
+
+    Raises
+    ------
+    ForeignVolume
+        Something else is on it.
+    FormatError
+        The label is damaged.
+    """
+    device.rewind()
+    buffer = bytearray(min(device.block_bytes_max, 8 * 1024 * 1024))
+    try:
+        length = device.read_into(buffer)
+    except EndOfData:
+        return None
+    who = identify(memoryview(buffer)[:length])
+    if who != "tapeloom":
+        raise ForeignVolume(
+            f"cartridge {device.loaded} in drive {device.name} holds data of {who or 'an unknown program'}: it is left alone; "
+            "put in a blank one"
+        )
+    assembler = RecordAssembler()
+    for _ in range(LABEL_BLOCKS_MAX):
+        try:
+            length = device.read_into(buffer)
+        except EndOfData:
+            break
+        if length == 0:
+            break
+        try:
+            header, payload = parse(memoryview(buffer)[:length], crc32c=crc)
+        except (BlockDamaged, FormatError):
+            continue
+        if header.kind is Kind.RECORD:
+            record = assembler.feed(header, payload)
+            if isinstance(record, VolumeStart):
+                return record
+    raise FormatError(
+        f"cartridge {device.loaded} in drive {device.name} has tapeloom's text label but no sound volume-start record behind it: "
+        "its objects can still be read, but nothing is appended to it"
+    )
+
+
+def _append(device: Device, shelf: Shelf, known: Known, block_bytes: int, software: str, crc: Crc32c) -> Mounted:
+    volume = Mounted(known.id, known.label, known.sequence, known.end_position)
+    if known.end_position == 0:  # a job ended while it was writing the label: nothing else can be on it
+        _refuse_unless_ours_or_blank(device, known, crc)
+        return _label(device, shelf, volume, None, block_bytes, software, crc)
+    start = read_label(device, crc=crc)
+    if start is None or start.volume != known.id:
+        found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
+        raise DeviceError(
+            f"drive {device.name}: cartridge {device.loaded} {found}, where the catalog has volume {known.label} ({known.id}): "
+            "put that one in, or find out what happened to it"
+        )
+    device.to_end_of_data()
+    end = device.position().position
+    if end < known.end_position:
+        raise DeviceError(
+            f"volume {known.label} ends at position {end}, but the catalog has receipts up to position {known.end_position}: data is "
+            "missing on it; verify it, and take it out of use"
+        )
+    if end > known.end_position:
+        if not known.unfinished:
+            raise CatalogOlderThanTape(
+                f"volume {known.label} goes on to position {end}, but the catalog knows it only up to {known.end_position}: the catalog is "
+                "older than the tape; bring back the newest state folder, or import the volume, before anything is appended"
+            )
+        device.locate(known.end_position)
+    return volume
+
+
+def _refuse_unless_ours_or_blank(device: Device, known: Known, crc: Crc32c) -> None:
+    try:
+        start = read_label(device, crc=crc)
+    except FormatError as error:
+        if isinstance(error, ForeignVolume):
+            raise
+        return  # our own label, cut off
+    if start is not None and start.volume != known.id:
+        raise CatalogOlderThanTape(
+            f"cartridge {device.loaded} in drive {device.name} is volume {start.label} ({start.volume}), which the catalog does not know"
+        )
+
+
+def _blank(device: Device, shelf: Shelf) -> str:
+    """Loads a cartridge that nothing was ever written to and gives its name."""
+    names = device.cartridges()
+    for name in names:
+        if shelf.by_cartridge(device.name, name) is not None:
+            continue
+        if device.loaded != name:
+            device.load(name)
+        start = read_label(device)
+        if start is None:
+            return name
+        raise CatalogOlderThanTape(
+            f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which this catalog does not know: the catalog "
+            "is older than the tape, or another one's; bring back the newest state folder, import the volume, or take the "
+            "cartridge out"
+        )
+    name = _next_name(device.name, names)
+    device.new_cartridge(name)
+    device.load(name)
+    return name
+
+
+def _next_name(drive: str, names: list[str]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", drive)[: CARTRIDGE_NAME_MAX - 5]
+    number = 1
+    while f"{stem}-{number:04d}" in names:
+        number += 1
+    return f"{stem}-{number:04d}"
+
+
+def _label(
+    device: Device, shelf: Shelf, volume: Mounted, previous: UUID | None, block_bytes: int, software: str, crc: Crc32c
+) -> Mounted:
+    device.rewind()
+    now = time.time_ns()
+    start = VolumeStart(
+        volume=volume.id,
+        label=volume.label,
+        sequence=volume.sequence,
+        previous=previous,
+        block_bytes=block_bytes,
+        written_at=now,
+        software=software,
+    )
+    blocks = [
+        text_label(
+            label=volume.label,
+            volume_id=volume.id,
+            written_at=now,
+            drive=device.name,
+            block_bytes=block_bytes,
+            software=software,
+        ),
+        reader_block(),
+        *encode(start, volume_id=volume.id, first_seq=2, block_bytes=block_bytes, now=now, crc32c=crc),
+    ]
+    assert len(blocks[0]) == LABEL_BYTES
+    for block in blocks:
+        device.write(block)
+    device.write_filemarks()
+    end = len(blocks) + 1
+    shelf.labelled(volume.id, end)
+    return Mounted(volume.id, volume.label, volume.sequence, end)

@@ -1,0 +1,135 @@
+"""Run tables: where the blocks of objects stand on a volume.
+
+A run is a number of blocks of one object that follow one another, in `seq` and on tape, with nothing between them. A
+table is an int64 array of shape (n, 4); its columns are `OBJECT` (an index into a list of ids kept beside it), `SEQ` (of
+the run's first block), `BLOCKS` and `POSITION` (of the run's first block).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+
+Runs = NDArray[np.int64]
+
+OBJECT, SEQ, BLOCKS, POSITION = range(4)
+
+_PACKED_V1 = b"\x01"
+_COLUMNS = 4
+
+
+def table(rows: Iterable[tuple[int, int, int, int]] | Iterable[list[int]] = ()) -> Runs:
+    """A run table of `rows`: (object index, first seq, blocks, position)."""
+    return np.array(list(rows), dtype=np.int64).reshape(-1, _COLUMNS)
+
+
+def merge(runs: Runs) -> Runs:
+    """The same blocks in as few runs as possible; the order of `runs` is the order on tape and is kept."""
+    if len(runs) < 2:
+        return runs.copy()
+    before, after = runs[:-1], runs[1:]
+    joined = (
+        (before[:, OBJECT] == after[:, OBJECT])
+        & (before[:, SEQ] + before[:, BLOCKS] == after[:, SEQ])
+        & (before[:, POSITION] + before[:, BLOCKS] == after[:, POSITION])
+    )
+    starts = np.flatnonzero(np.concatenate(([True], ~joined)))
+    merged: Runs = runs[starts]
+    merged[:, BLOCKS] = np.add.reduceat(runs[:, BLOCKS], starts)
+    return merged
+
+
+def of_object(runs: Runs, index: int) -> Runs:
+    """The runs of one object, in the order they stand."""
+    chosen: Runs = runs[runs[:, OBJECT] == index]
+    return chosen
+
+
+def clip(runs: Runs, first_seq: int, last_seq: int) -> Runs:
+    """The parts of one object's `runs` that hold blocks `first_seq` to `last_seq` (both included)."""
+    start = np.maximum(runs[:, SEQ], first_seq)
+    end = np.minimum(runs[:, SEQ] + runs[:, BLOCKS], last_seq + 1)
+    kept = start < end
+    parts: Runs = runs[kept]
+    parts[:, POSITION] += start[kept] - parts[:, SEQ]
+    parts[:, BLOCKS] = (end - start)[kept]
+    parts[:, SEQ] = start[kept]
+    return parts
+
+
+def spans(runs: Runs) -> list[tuple[int, int]]:
+    """What one object's `runs` hold: (first seq, last seq) of each gapless span, ascending."""
+    return union((int(seq), int(seq + blocks - 1)) for _, seq, blocks, _ in runs[np.argsort(runs[:, SEQ])])
+
+
+def union(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Overlapping and adjacent (first, last) parts joined, ascending."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(parts):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def gaps(parts: Iterable[tuple[int, int]], blocks: int) -> list[tuple[int, int]]:
+    """What `parts` leave out of blocks 0 to `blocks` - 1: (first, last), ascending."""
+    missing, expected = [], 0
+    for first, last in union(parts):
+        if first >= blocks:
+            break
+        if first > expected:
+            missing.append((expected, first - 1))
+        expected = last + 1
+    if expected < blocks:
+        missing.append((expected, blocks - 1))
+    return missing
+
+
+def pack(runs: Runs) -> bytes:
+    """`runs` in few bytes: differences from what the row before predicts, byte planes apart, deflated.
+
+    Best for the runs of one object: 0.15 bytes a run where streams take turns evenly, 4 where they come at random.
+    """
+    columns = _differences(runs).T.astype("<i8")
+    planes = np.ascontiguousarray(columns).view(np.uint8).reshape(_COLUMNS, -1, 8).transpose(0, 2, 1)
+    return _PACKED_V1 + zlib.compress(planes.tobytes(), 6)
+
+
+def unpack(packed: bytes) -> Runs:
+    """What `pack` was given. Raises FormatError where `packed` is not its work."""
+    if packed[:1] != _PACKED_V1:
+        raise FormatError(f"a packed run table of unknown kind {packed[:1]!r}; a newer tapeloom wrote it")
+    try:
+        planes = np.frombuffer(zlib.decompress(packed[1:]), dtype=np.uint8).reshape(_COLUMNS, 8, -1)
+    except (zlib.error, ValueError) as error:
+        raise FormatError(f"a packed run table is damaged: {error}") from error
+    columns = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i8").reshape(_COLUMNS, -1)
+    return _sums(columns.T.astype(np.int64))
+
+
+def _differences(runs: Runs) -> Runs:
+    """seq and position as the distance from the end of the run before: zero where nothing stands between."""
+    differences = np.diff(runs, axis=0, prepend=np.zeros((1, _COLUMNS), dtype=np.int64))
+    if len(runs):
+        differences[1:, SEQ] -= runs[:-1, BLOCKS]
+        differences[1:, POSITION] -= runs[:-1, BLOCKS]
+    return differences
+
+
+def _sums(differences: Runs) -> Runs:
+    runs = differences.copy()
+    runs[:, OBJECT] = np.cumsum(runs[:, OBJECT])
+    runs[:, BLOCKS] = np.cumsum(runs[:, BLOCKS])
+    if len(runs):
+        runs[1:, SEQ] += runs[:-1, BLOCKS]
+        runs[1:, POSITION] += runs[:-1, BLOCKS]
+    runs[:, SEQ] = np.cumsum(runs[:, SEQ])
+    runs[:, POSITION] = np.cumsum(runs[:, POSITION])
+    return runs

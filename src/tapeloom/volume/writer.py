@@ -1,0 +1,265 @@
+"""One agent's tape in one job: volumes one after another, and the records and receipts between the blocks of objects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+import numpy as np
+
+from tapeloom.device import Device
+from tapeloom.device.contract import failure
+from tapeloom.errors import DeviceError, EndOfMedium, PositionLost
+from tapeloom.volume import runs as run_tables
+from tapeloom.volume.header import Crc32c
+from tapeloom.volume.mounting import Mounted, Shelf, mount_for_append
+from tapeloom.volume.records import Checkpoint, Ended, Entry, JobEnd, JobStart, Record, VolumeEnd, encode
+from tapeloom.volume.runs import BLOCKS, OBJECT, Runs
+
+SEAM_TRIES = 3
+"""Near the end of the tape a drive refuses every other write, and takes the next (DEVICE FACTS of the st driver)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """What the writer has to know of an object by its number in the job."""
+
+    id: UUID
+    source: str
+    as_of_ns: int
+    level: int
+    parent: UUID | None
+    blocks: int | None
+    """None while its source is still read."""
+    bytes: int
+    failed: bool
+
+
+class Ledger(Shelf, Protocol):
+    """The catalog, as far as receipts go. Each call is one transaction, on disk when it returns."""
+
+    def appending(self, volume: UUID, agent: str, position: int) -> None:
+        """Before the first block: what this volume has behind `position` is this job's."""
+
+    def receipt(self, *, agent: str, volume: UUID, end_position: int, runs: dict[UUID, Runs]) -> None:
+        """A filemark stands right before `end_position` and every call since the one before has succeeded."""
+
+    def volume_full(self, volume: UUID) -> None: ...
+
+    def runs_on(self, volume: UUID) -> tuple[list[Entry], Runs]:
+        """Everything that has a receipt on this volume, in order of position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Who writes, and why: what job-start says."""
+
+    job: UUID
+    agent: str
+    group: str
+    kind: str
+    streams: tuple[str, ...]
+    block_bytes: int
+    software: str
+
+
+class VolumeWriter:
+    """See `tapeloom.runtime.media.Tape` for the contract. Belongs to its agent's thread."""
+
+    def __init__(self, device: Device, errand: Errand, ledger: Ledger, whose: Callable[[int], Whose], crc: Crc32c):
+        self._device = device
+        self._errand = errand
+        self._ledger = ledger
+        self._whose = whose
+        self._crc = crc
+        self._volume: Mounted | None = None
+        self._pending: list[Runs] = []
+        self._written: dict[int, int] = {}
+        self._checkpoints = 0
+        self.position = 0
+
+    @property
+    def ops_address(self) -> int:
+        return self._device.ops_address
+
+    @property
+    def handle_address(self) -> int:
+        return self._device.handle_address
+
+    def begin(self) -> None:
+        self._mount(previous=None)
+
+    def wrote(self, runs: np.ndarray, position: int) -> None:
+        self.position = position
+        if len(runs):
+            self._pending.append(np.ascontiguousarray(runs).view(np.int64).reshape(-1, 4))
+
+    def checkpoint(self) -> None:
+        runs = self._take_pending()
+        self._write(self._checkpoint_record(runs))
+        self._receipt(runs)
+
+    def next_volume(self) -> None:
+        runs = self._take_pending()
+        volume = self._mounted
+        self._write_if_room(self._checkpoint_record(runs))
+        self._write_if_room(self._volume_end(runs))
+        self._receipt(runs)
+        self._ledger.volume_full(volume.id)
+        self._device.unload()
+        self._mount(previous=volume)
+
+    def finish(self) -> None:
+        runs = self._take_pending()
+        self._write_if_room(self._checkpoint_record(runs))
+        self._write_if_room(self._job_end())
+        self._receipt(runs)
+
+    def failure(self, status: int) -> DeviceError:
+        return failure(status, f"drive {self._device.name}, volume {self._mounted.label}, position {self.position}")
+
+    @property
+    def _mounted(self) -> Mounted:
+        assert self._volume is not None, "begin() comes first"
+        return self._volume
+
+    def _mount(self, previous: Mounted | None) -> None:
+        errand = self._errand
+        self._volume = mount_for_append(
+            self._device,
+            self._ledger,
+            block_bytes=errand.block_bytes,
+            software=errand.software,
+            previous=previous,
+            crc=self._crc,
+        )
+        self.position = self._volume.position
+        self._checkpoints = 0
+        self._ledger.appending(self._volume.id, errand.agent, self.position)
+        self._write(
+            JobStart(
+                job=errand.job,
+                agent=errand.agent,
+                group=errand.group,
+                kind=errand.kind,
+                drive=self._device.name,
+                started_at=time.time_ns(),
+                streams=errand.streams,
+            )
+        )
+
+    def _take_pending(self) -> Runs:
+        runs = run_tables.merge(np.concatenate(self._pending)) if self._pending else run_tables.table()
+        self._pending.clear()
+        for number in np.unique(runs[:, OBJECT]):
+            blocks = int(runs[runs[:, OBJECT] == number, BLOCKS].sum())
+            self._written[int(number)] = self._written.get(int(number), 0) + blocks
+        return runs
+
+    def _receipt(self, runs: Runs) -> None:
+        """The filemark, and what it proves."""
+        self._device.write_filemarks()
+        self.position += 1
+        at = self._device.position().position
+        if at != self.position:
+            raise PositionLost(
+                f"drive {self._device.name}, volume {self._mounted.label}: the tape stands at {at} and not at {self.position}, so somebody "
+                "else has moved it; nothing since the last checkpoint has a receipt",
+                status=23,
+            )
+        by_object = {
+            self._whose(int(number)).id: run_tables.of_object(runs, number) for number in np.unique(runs[:, OBJECT])
+        }
+        self._ledger.receipt(
+            agent=self._errand.agent, volume=self._mounted.id, end_position=self.position, runs=by_object
+        )
+
+    def _entries(self, runs: Runs) -> tuple[tuple[Entry, ...], Runs]:
+        """The objects of a run table, and the table with indices into that list."""
+        numbers, indices = np.unique(runs[:, OBJECT], return_inverse=True)
+        local = runs.copy()
+        local[:, OBJECT] = indices.reshape(-1)
+        return tuple(Entry(self._whose(int(n)).id, self._whose(int(n)).source) for n in numbers), local
+
+    def _checkpoint_record(self, runs: Runs) -> Checkpoint:
+        objects, local = self._entries(runs)
+        number = self._checkpoints
+        self._checkpoints += 1
+        return Checkpoint(job=self._errand.job, agent=self._errand.agent, number=number, objects=objects, runs=local)
+
+    def _volume_end(self, runs: Runs) -> VolumeEnd:
+        before, runs_before = self._ledger.runs_on(self._mounted.id)
+        objects, local = self._entries(runs)
+        entries = list(before)
+        rows = []
+        for index, entry in enumerate(objects):
+            if entry not in entries:
+                entries.append(entry)
+            part = run_tables.of_object(local, index).copy()
+            part[:, OBJECT] = entries.index(entry)
+            rows.append(part)
+        table = np.concatenate([runs_before, *rows]) if rows else runs_before
+        ordered = table[np.argsort(table[:, run_tables.POSITION], kind="stable")]
+        return VolumeEnd(volume=self._mounted.id, label=self._mounted.label, objects=tuple(entries), runs=ordered)
+
+    def _job_end(self) -> JobEnd:
+        objects = []
+        for number, blocks in sorted(self._written.items()):
+            whose = self._whose(number)
+            whole = whose.blocks is not None and blocks >= whose.blocks
+            status = "failed" if whose.failed else "complete" if whole else "partial"
+            objects.append(
+                Ended(
+                    id=whose.id,
+                    source=whose.source,
+                    as_of=whose.as_of_ns,
+                    level=whose.level,
+                    parent=whose.parent,
+                    blocks=blocks,
+                    bytes=whose.bytes,
+                    status=status,
+                )
+            )
+        well = all(item.status == "complete" for item in objects)
+        return JobEnd(
+            job=self._errand.job,
+            agent=self._errand.agent,
+            status="complete" if well else "partial",
+            objects=tuple(objects),
+        )
+
+    def _blocks(self, record: Record) -> Sequence[bytes]:
+        return encode(
+            record,
+            volume_id=self._mounted.id,
+            first_seq=self.position,
+            block_bytes=self._errand.block_bytes,
+            now=time.time_ns(),
+            crc32c=self._crc,
+        )
+
+    def _write(self, record: Record) -> None:
+        for block in self._blocks(record):
+            self._write_seam(block)
+
+    def _write_if_room(self, record: Record) -> None:
+        """Behind early warning there may be no room left for a record. The receipts are what counts then; a rebuild of the catalog
+        reads this volume through instead of its tables."""
+        try:
+            self._write(record)
+        except EndOfMedium:
+            pass
+
+    def _write_seam(self, block: bytes) -> None:
+        for attempt in range(SEAM_TRIES):
+            try:
+                self._device.write(block)
+            except EndOfMedium:
+                if attempt + 1 == SEAM_TRIES:
+                    raise
+            else:
+                self.position += 1
+                return

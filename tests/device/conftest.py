@@ -1,0 +1,54 @@
+"""The drives that the conformance suite runs on. To put another one under it, add a function
+to `DRIVES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from device_facts import open_memory, open_vtape
+from tapeloom.device import Device, Trouble
+
+KIB = 1024
+BLOCK = 64 * KIB
+
+Opener = Callable[..., Device]
+
+
+DRIVES = {"vtape": open_vtape, "memory": open_memory}
+
+
+@pytest.fixture(params=DRIVES)
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens a drive with a blank loaded tape, and closes it after the test, whatever state it is in."""
+    with ExitStack() as stack:
+
+        def start(**options: object) -> Device:
+            drive = stack.enter_context(DRIVES[request.param](tmp_path / "R1", **options))
+            drive.new_cartridge("BLANK")
+            drive.load("BLANK")
+            return drive
+
+        yield start
+
+
+@pytest.fixture
+def drive(opener: Opener) -> Device:
+    """A drive with a blank loaded tape that the test will not fill."""
+    return opener()
+
+
+@pytest.fixture
+def short_drive(opener: Opener) -> Device:
+    """A drive with a blank loaded tape of 16 blocks of `BLOCK` bytes; the twelfth meets early warning."""
+    return opener(capacity=16 * BLOCK, early_warning=5 * BLOCK - 1)
+
+
+@pytest.fixture
+def troubled(opener: Opener) -> Callable[..., Device]:
+    def start(**trouble: int) -> Device:
+        return opener(trouble=Trouble(**trouble))
+
+    return start

@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+import pytest
+from conftest_volume import SmallVolume, make_volume
+
+
+@pytest.fixture(scope="session")
+def volume() -> SmallVolume:
+    return make_volume()
