@@ -17,12 +17,16 @@ static uint64_t take(uint64_t *at, uint64_t bytes)
     return begin;
 }
 
-/* A power of two that holds every slot the stream can have at once. */
-static uint32_t ring_entries(const struct tl_plan *plan, const struct tl_stream_plan *stream)
+/* A power of two that holds every slot the stream can have at once. One without slots of its own is fed by a drive, with slots
+ * that tl_slot_move() brings from anywhere. */
+static uint32_t ring_entries(const struct tl_plan *plan, const struct tl_stream_plan *stream, uint32_t slots_own)
 {
-    uint32_t most = (stream->cap > stream->quota ? stream->cap : stream->quota) + stream->segment_slots;
-    if (most > stream->quota + plan->slots_common + stream->segment_slots)
-        most = stream->quota + plan->slots_common + stream->segment_slots;
+    uint32_t most = stream->cap > stream->quota ? stream->cap : stream->quota;
+    if (most > stream->quota + plan->slots_common)
+        most = stream->quota + plan->slots_common;
+    if (stream->quota == 0)
+        most = slots_own;
+    most += stream->segment_slots;
     uint32_t entries = 1;
     while (entries < most)
         entries *= 2;
@@ -36,8 +40,9 @@ static struct layout layout_of(const struct tl_plan *plan)
     for (uint32_t i = 0; i < plan->streams; i++) {
         l.slots_own += plan->stream[i].quota;
         l.slots += plan->stream[i].segment_slots;
-        take(&rings, ring_entries(plan, &plan->stream[i]) * sizeof(uint32_t));
     }
+    for (uint32_t i = 0; i < plan->streams; i++)
+        take(&rings, ring_entries(plan, &plan->stream[i], l.slots_own) * sizeof(uint32_t));
     l.slots += l.slots_own;
     for (uint32_t i = 0; i < plan->agents; i++)
         take(&bits, 2 * tl_bit_words(plan->agent[i].cursors) * sizeof(uint64_t));
@@ -104,7 +109,7 @@ void tl_arena_init(void *memory, const struct tl_plan *plan)
         const struct tl_stream_plan *p = &plan->stream[i];
         s->quota = p->quota;
         s->cap = p->cap;
-        s->mask = ring_entries(plan, p) - 1;
+        s->mask = ring_entries(plan, p, l.slots_own) - 1;
         s->ring = take(&ring_at, (s->mask + 1) * sizeof(uint32_t));
         s->freed_fd = -1;
         atomic_store(&s->free, TL_NONE);
@@ -112,6 +117,8 @@ void tl_arena_init(void *memory, const struct tl_plan *plan)
             tl_slot_of(a, next_slot)->home = i;
             push_free(a, &s->free, next_slot);
         }
+        s->first_segment = next_segment;
+        s->segment_slots = p->segment_slots;
         for (uint32_t k = 0; k < p->segment_slots; k++, next_segment++) {
             tl_slot_of(a, next_segment)->home = i;
             tl_slot_of(a, next_segment)->stream = i;

@@ -11,6 +11,7 @@
 #define TL_ARENA_ABI 1u
 #define TL_NONE UINT32_MAX
 #define TL_LINE 64 /* bytes of a cache line: words written by different threads keep apart */
+#define TL_HAND_MAX 32u /* positions of one cursor that an agent may have in its hands at once */
 
 enum tl_stop {
     TL_RUN = 0,
@@ -41,12 +42,14 @@ struct tl_stream {
     uint32_t quota, cap;
     uint32_t first_reader, readers; /* rows of the readers table: the cursors over this stream */
     uint32_t mask;
-    uint64_t ring; /* offset of uint32_t ring[mask + 1] */
-    int32_t freed_fd; /* a producer's segment: the eventfd that hears of slots coming home; else -1 */
+    uint32_t first_segment, segment_slots; /* slots of a producer's segment */
+    uint64_t ring; /* offset of _Atomic uint32_t ring[mask + 1] */
+    int32_t freed_fd; /* with a segment: an eventfd of this process alone that hears of slots coming home; else -1 */
 
     _Alignas(TL_LINE) tl_stack free; /* of its quota */
     _Atomic uint32_t held;           /* slots of the arena that it holds now, quota and common */
-    _Atomic uint64_t freed;          /* slots of the producer's segment that came home, in order */
+    _Atomic uint64_t freed;          /* slots of the producer's segment that came home, in whatever order */
+    _Atomic uint32_t watched;        /* a bridge sleeps on freed_fd */
     _Atomic uint32_t waiting;        /* its producer sleeps on wake, wanting a slot */
     _Atomic uint32_t wake;
     _Atomic int64_t waiting_since_ns;
@@ -58,13 +61,15 @@ struct tl_stream {
 #define TL_DETACHED (UINT64_C(1) << 63)
 
 /* One buffer of one agent: its place in a stream. The agent claims positions before it uses them and releases them behind it:
- * [tail, claim) is in its hands, [claim, head) waits. */
+ * [tail, claim) is in its hands, [claim, head) waits. The slots in its hands stand in `hand`, for once it is detached the ring
+ * goes round without it. */
 struct tl_cursor {
     _Alignas(TL_LINE) _Atomic uint64_t claim; /* top bit: detached */
     _Atomic uint64_t tail;
     uint32_t stream, agent;
     uint32_t bit; /* its number among the agent's cursors */
-    uint32_t finished; /* written by the agent only */
+    uint32_t finished;          /* written by the agent only, like what follows */
+    uint32_t hand[TL_HAND_MAX]; /* hand[position % TL_HAND_MAX] is the slot at a claimed position */
 };
 
 /* Who drives the cursors [first_cursor, first_cursor + cursors). */

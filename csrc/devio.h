@@ -4,7 +4,8 @@
 
 #include "device.h"
 
-static inline int tl_write(const struct tl_device_ops *ops, void *dev, const struct tl_vec *v, uint32_t n, uint32_t *done)
+static inline int tl_write(const struct tl_device_ops *ops, void *dev, const struct tl_vec *v, uint32_t n,
+                           uint32_t *done)
 {
     return ops->write(dev, v, n, done);
 }

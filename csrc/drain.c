@@ -8,6 +8,8 @@ enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, ui
     struct tl_agent *g = tl_agent_of(a, c->agent);
     uint64_t position;
     for (;;) {
+        if (atomic_load(&a->stop) == TL_STOP_NOW)
+            return TL_DRAIN_STOPPED;
         tl_bit_clear(tl_full_bits(a, g), c->bit);
         tl_bit_clear(tl_some_bits(a, g), c->bit);
         if (tl_claim(a, cursor, 1, &position)) {
@@ -16,7 +18,7 @@ enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, ui
         }
         if (tl_drained(a, cursor))
             return TL_DRAIN_END;
-        if (atomic_load(&g->detached) || atomic_load(&a->stop) == TL_STOP_NOW)
+        if (atomic_load(&g->detached))
             return TL_DRAIN_STOPPED;
         tl_agent_wait(a, c->agent, TL_SLEEP_ANY, TL_FOREVER);
     }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 void tl_feed_init(struct tl_feeder *f, const struct tl_view *view, const struct tl_crc32c *crc, uint32_t stream)
@@ -64,6 +65,13 @@ void tl_feed_filled(struct tl_feeder *f, uint32_t bytes)
 enum tl_ring_status tl_feed_flush(struct tl_feeder *f)
 {
     return f->slot != TL_NONE && f->filled ? publish(f, 0) : TL_RING_OK;
+}
+
+enum tl_ring_status tl_feed_slot(struct tl_feeder *f, uint32_t slot, uint32_t bytes)
+{
+    f->slot = slot;
+    f->filled = bytes;
+    return publish(f, 0);
 }
 
 enum tl_ring_status tl_feed_end(struct tl_feeder *f, uint16_t flags)
@@ -150,19 +158,31 @@ enum tl_ring_status tl_feed_pipe(struct tl_feeder *f, int fd, uint64_t *got, int
     *got = 0;
     *error = 0;
     for (;;) {
-        uint8_t *to;
-        uint32_t room;
-        enum tl_ring_status status = tl_feed_room(f, &to, &room);
-        if (status != TL_RING_OK)
-            return status;
-        const ssize_t n = read(fd, to, room);
+        /* One byte more than the slot takes: whether this block is the last is known before it is published. */
+        uint8_t more;
+        struct iovec to[2] = {{NULL, 0}, {&more, 1}};
+        if (f->slot == TL_NONE || f->filled < f->payload_max) {
+            uint8_t *data;
+            uint32_t room;
+            const enum tl_ring_status status = tl_feed_room(f, &data, &room);
+            if (status != TL_RING_OK)
+                return status;
+            to[0] = (struct iovec){data, room};
+        }
+        const ssize_t n = readv(fd, to, 2);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             *error = errno;
         if (n <= 0)
             return TL_RING_OK;
-        tl_feed_filled(f, (uint32_t)n);
         *got += (uint64_t)n;
+        const int over = (size_t)n > to[0].iov_len;
+        tl_feed_filled(f, (uint32_t)n - (uint32_t)over);
+        if (over) {
+            const enum tl_ring_status status = tl_feed_bytes(f, &more, 1);
+            if (status != TL_RING_OK)
+                return status;
+        }
     }
 }

@@ -24,7 +24,8 @@ void tl_feed_init(struct tl_feeder *f, const struct tl_view *view, const struct 
 /* Begins an object. Of *header*, object, as_of, parent, level, content, name and header_bytes count. */
 void tl_feed_begin(struct tl_feeder *f, const struct tl_header *header, uint32_t object);
 
-/* Where the next payload bytes go: at least one byte of room in a slot, which it waits for. */
+/* Where the next payload bytes go: at least one byte of room in a slot, which it waits for. Called when there are more bytes: a
+ * full block is published by it, without END. */
 enum tl_ring_status tl_feed_room(struct tl_feeder *f, uint8_t **data, uint32_t *bytes);
 
 /* The first bytes of that room are filled. */
@@ -32,6 +33,10 @@ void tl_feed_filled(struct tl_feeder *f, uint32_t bytes);
 
 /* Publishes what is there as a block, however short. */
 enum tl_ring_status tl_feed_flush(struct tl_feeder *f);
+
+/* Publishes, as the next block, a slot whose payload stands behind its header page already: a producer in another process has
+ * filled it with *bytes* bytes. Nothing of the feeder's own may be unpublished. */
+enum tl_ring_status tl_feed_slot(struct tl_feeder *f, uint32_t slot, uint32_t bytes);
 
 /* Ends the object with TL_FLAG_END and *flags*. */
 enum tl_ring_status tl_feed_end(struct tl_feeder *f, uint16_t flags);

@@ -49,15 +49,17 @@ static uint32_t write_batch(const struct tl_view *view, struct tl_agent *g, uint
     return done;
 }
 
-/* Says in the bitmaps what still waits for this cursor, after its bits were cleared. */
+/* Says in the bitmaps what still waits for this cursor, after its bits were cleared. A producer that sleeps has urged already, and
+ * will not again if the device refused what it had: a refused block goes back to the waiting ones and frees nothing. */
 static void rearm(const struct tl_arena *a, struct tl_agent *g, uint32_t cursor)
 {
     struct tl_cursor *c = tl_cursor_of(a, cursor);
-    const uint32_t ended = atomic_load(&tl_stream_of(a, c->stream)->ended);
+    const struct tl_stream *s = tl_stream_of(a, c->stream);
+    const uint32_t short_will_do = atomic_load(&s->ended) | atomic_load(&s->waiting);
     const uint64_t waiting = tl_waiting(a, cursor);
     if (waiting)
         tl_bit_set(tl_some_bits(a, g), c->bit);
-    if (waiting >= g->run_blocks || (waiting && ended))
+    if (waiting >= g->run_blocks || (waiting && short_will_do))
         tl_bit_set(tl_full_bits(a, g), c->bit);
     if (!c->finished && tl_drained(a, cursor)) {
         c->finished = 1;

@@ -44,7 +44,7 @@ struct tl_turn {
     uint64_t blocks, bytes;
 };
 
-#define TL_BATCH_MAX 32 /* blocks a device call */
+#define TL_BATCH_MAX TL_HAND_MAX /* blocks a device call */
 
 void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *turn);
 

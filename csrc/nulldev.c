@@ -27,7 +27,8 @@ static uint64_t takes_ns(const struct tl_null *null, uint64_t bytes)
     return bytes / null->rate * SECOND + bytes % null->rate * SECOND / null->rate;
 }
 
-/* Waits until no more than `ahead` bytes are still to be written. An absolute time, so that waking up late is made good by the next wait. */
+/* Waits until no more than `ahead` bytes are still to be written. An absolute time, so that waking up late is made
+ * good by the next wait. */
 static void wait_until_ahead(const struct tl_null *null, uint64_t ahead)
 {
     uint64_t at = null->settled_at - takes_ns(null, ahead);

@@ -69,6 +69,13 @@ static void wake_producer(struct tl_stream *s)
     }
 }
 
+static void wake_bridge(struct tl_stream *s)
+{
+    const uint64_t one = 1;
+    if (atomic_load(&s->watched) && atomic_exchange(&s->watched, 0))
+        (void)!write(s->freed_fd, &one, sizeof one);
+}
+
 static _Atomic uint64_t *hungry_bits(const struct tl_arena *a)
 {
     return tl_at(a, a->hungry_at);
@@ -101,7 +108,7 @@ static void wake_agent(struct tl_agent *g, enum tl_sleep at_least)
 
 /* ---- slots going home ---- */
 
-/* Returns whether the slot was a common one. Wakes nobody. */
+/* *s* lets go of a slot. Returns whether it was a common one; nobody is woken but another stream whose quota it was. */
 static int go_home(const struct tl_arena *a, struct tl_stream *s, uint32_t slot)
 {
     if (slot >= a->slots_own) {
@@ -109,19 +116,18 @@ static int go_home(const struct tl_arena *a, struct tl_stream *s, uint32_t slot)
         return 0;
     }
     const uint32_t home = tl_slot_of(a, slot)->home;
-    push(a, home == TL_NONE ? &((struct tl_arena *)a)->common : &s->free, slot);
+    struct tl_stream *of = home == TL_NONE ? NULL : tl_stream_of(a, home);
+    push(a, of ? &of->free : &((struct tl_arena *)a)->common, slot);
     atomic_fetch_sub(&s->held, 1);
-    return home == TL_NONE;
+    if (of && of != s)
+        wake_producer(of);
+    return !of;
 }
 
 static void tell_of_freed(const struct tl_arena *a, struct tl_stream *s, uint32_t common)
 {
     wake_producer(s);
-    if (s->freed_fd >= 0) {
-        const uint64_t one = 1;
-        /* EAGAIN (a counter at its limit) is a wake-up too: the bridge reads `freed`, not the counter. */
-        (void)!write(s->freed_fd, &one, sizeof one);
-    }
+    wake_bridge(s);
     while (common-- && !empty(&((struct tl_arena *)a)->common))
         wake_hungry(a);
 }
@@ -199,6 +205,36 @@ enum tl_ring_status tl_slot_reserve_wait(const struct tl_arena *a, uint32_t stre
     return status;
 }
 
+enum tl_ring_status tl_stream_status(const struct tl_arena *a, uint32_t stream)
+{
+    return why_not(a, tl_stream_of(a, stream), 0);
+}
+
+void tl_freed_watch(const struct tl_arena *a, uint32_t stream, int wanting)
+{
+    struct tl_stream *s = tl_stream_of(a, stream);
+    uint64_t count;
+    (void)!read(s->freed_fd, &count, sizeof count); /* what an earlier watch was told */
+    atomic_store(&s->watched, 1);
+    if (wanting) {
+        atomic_store(&s->waiting_since_ns, tl_now_ns());
+        atomic_store(&s->waiting, 1);
+        urge_readers(a, s);
+    }
+}
+
+void tl_freed_unwatch(const struct tl_arena *a, uint32_t stream)
+{
+    struct tl_stream *s = tl_stream_of(a, stream);
+    atomic_store(&s->watched, 0);
+    atomic_store(&s->waiting, 0);
+    const int64_t since = atomic_exchange(&s->waiting_since_ns, 0);
+    if (since) {
+        atomic_fetch_add(&s->stalls, 1);
+        atomic_fetch_add(&s->stall_ns, (uint64_t)(tl_now_ns() - since));
+    }
+}
+
 void tl_slot_return(const struct tl_arena *a, uint32_t stream, uint32_t slot)
 {
     struct tl_stream *s = tl_stream_of(a, stream);
@@ -231,7 +267,7 @@ static void unlock(struct tl_stream *s)
         tl_wake_all(&s->lock);
 }
 
-static uint32_t *ring_of(const struct tl_arena *a, const struct tl_stream *s)
+static _Atomic uint32_t *ring_of(const struct tl_arena *a, const struct tl_stream *s)
 {
     return tl_at(a, s->ring);
 }
@@ -249,7 +285,7 @@ enum tl_ring_status tl_slot_publish(const struct tl_arena *a, uint32_t stream, u
     }
     const uint64_t head = atomic_load_explicit(&s->head, memory_order_relaxed);
     atomic_store_explicit(&tl_slot_of(a, slot)->refs, attached, memory_order_relaxed);
-    ring_of(a, s)[head & s->mask] = slot;
+    atomic_store_explicit(&ring_of(a, s)[head & s->mask], slot, memory_order_relaxed);
     atomic_store(&s->head, head + 1); /* publishes the slot's bytes, its meta data and the ring entry */
     unlock(s);
 
@@ -291,15 +327,22 @@ void tl_stream_end(const struct tl_arena *a, uint32_t stream)
 uint32_t tl_claim(const struct tl_arena *a, uint32_t cursor, uint32_t n, uint64_t *first)
 {
     struct tl_cursor *c = tl_cursor_of(a, cursor);
-    const uint64_t head = atomic_load(&tl_stream_of(a, c->stream)->head);
+    const struct tl_stream *s = tl_stream_of(a, c->stream);
+    const uint64_t head = atomic_load(&s->head);
+    const uint64_t hand_ends = atomic_load_explicit(&c->tail, memory_order_relaxed) + TL_HAND_MAX;
     uint64_t claim = atomic_load(&c->claim);
     do {
         if (claim & TL_DETACHED)
             return 0;
-        if (head - claim < n)
-            n = (uint32_t)(head - claim);
+        const uint64_t end = head < hand_ends ? head : hand_ends;
+        if (end - claim < n)
+            n = (uint32_t)(end - claim);
         if (n == 0)
             return 0;
+        /* Before the exchange: until it the ring keeps these entries, from a detachment on it does not. */
+        for (uint32_t i = 0; i < n; i++)
+            c->hand[(claim + i) % TL_HAND_MAX] =
+                atomic_load_explicit(&ring_of(a, s)[(claim + i) & s->mask], memory_order_relaxed);
     } while (!atomic_compare_exchange_weak(&c->claim, &claim, claim + n));
     *first = claim;
     return n;
@@ -312,7 +355,7 @@ void tl_release(const struct tl_arena *a, uint32_t cursor, uint32_t n)
     const uint64_t tail = atomic_load_explicit(&c->tail, memory_order_relaxed);
     uint32_t freed = 0, common = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const uint32_t slot = ring_of(a, s)[(tail + i) & s->mask];
+        const uint32_t slot = c->hand[(tail + i) % TL_HAND_MAX];
         if (drop(a, slot)) {
             freed++;
             common += (uint32_t)go_home(a, s, slot);
@@ -336,8 +379,7 @@ void tl_unclaim(const struct tl_arena *a, uint32_t cursor)
 
 uint32_t tl_slot_at(const struct tl_arena *a, uint32_t cursor, uint64_t position)
 {
-    const struct tl_stream *s = tl_stream_of(a, tl_cursor_of(a, cursor)->stream);
-    return ring_of(a, s)[position & s->mask];
+    return tl_cursor_of(a, cursor)->hand[position % TL_HAND_MAX];
 }
 
 uint64_t tl_waiting(const struct tl_arena *a, uint32_t cursor)
@@ -367,7 +409,7 @@ static void detach_cursor(const struct tl_arena *a, uint32_t cursor)
         atomic_fetch_sub(&s->attached, 1);
         const uint64_t head = atomic_load(&s->head);
         for (uint64_t p = claim; p < head; p++) {
-            const uint32_t slot = ring_of(a, s)[p & s->mask];
+            const uint32_t slot = atomic_load_explicit(&ring_of(a, s)[p & s->mask], memory_order_relaxed);
             if (drop(a, slot)) {
                 freed++;
                 common += (uint32_t)go_home(a, s, slot);
@@ -390,7 +432,9 @@ void tl_detach(const struct tl_arena *a, uint32_t agent)
 
 void tl_stop_all(struct tl_arena *a, enum tl_stop how)
 {
-    atomic_store(&a->stop, (uint32_t)how);
+    uint32_t before = atomic_load(&a->stop);
+    while (before < (uint32_t)how && !atomic_compare_exchange_weak(&a->stop, &before, (uint32_t)how))
+        ;
     for (uint32_t i = 0; i < a->streams; i++)
         tell_of_freed(a, tl_stream_of(a, i), 0);
     for (uint32_t i = 0; i < a->agents; i++)

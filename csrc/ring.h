@@ -26,10 +26,21 @@ enum tl_ring_status tl_slot_reserve_nowait(const struct tl_arena *a, uint32_t st
  * stops, but with *last* (the block that ends an object) only when it stops at once. */
 enum tl_ring_status tl_slot_reserve_wait(const struct tl_arena *a, uint32_t stream, int last, uint32_t *slot);
 
+/* Whether the stream's producer may go on: OK, STOPPED or NO_READERS. */
+enum tl_ring_status tl_stream_status(const struct tl_arena *a, uint32_t stream);
+
+/* For a stream with a segment, whose slots are handed out by a bridge and not reserved here: until unwatch, `freed_fd` becomes
+ * readable as soon as a slot of the stream comes home, its last reader is detached, or the job stops. Look at the condition
+ * once more between watch and sleep. With *wanting*, its producer has no slot left: readers are told not to wait for full runs,
+ * and the time counts as a stall. */
+void tl_freed_watch(const struct tl_arena *a, uint32_t stream, int wanting);
+void tl_freed_unwatch(const struct tl_arena *a, uint32_t stream);
+
 /* Gives back a reserved slot that was not published. */
 void tl_slot_return(const struct tl_arena *a, uint32_t stream, uint32_t slot);
 
-/* A reserved slot changes its stream: a drive reads into any free slot, and the block in it says whose it is. */
+/* A reserved slot changes its stream: a drive reads into any free slot, and the block in it says whose it is. *to* has no
+ * quota in the plan: its ring is long enough for any number of slots. */
 void tl_slot_move(const struct tl_arena *a, uint32_t slot, uint32_t from, uint32_t to);
 
 /* Publishes a filled slot to all attached readers. NO_READERS: the slot went home. */
@@ -38,8 +49,8 @@ enum tl_ring_status tl_slot_publish(const struct tl_arena *a, uint32_t stream, u
 /* Nothing will follow. */
 void tl_stream_end(const struct tl_arena *a, uint32_t stream);
 
-/* Takes up to n positions into the reader's hands. Returns how many; *first is the first position. 0 when nothing waits
- * or the cursor is detached. */
+/* Takes up to n positions into the reader's hands, which hold TL_HAND_MAX. Returns how many; *first is the first position. 0
+ * when nothing waits or the cursor is detached. */
 uint32_t tl_claim(const struct tl_arena *a, uint32_t cursor, uint32_t n, uint64_t *first);
 
 /* Lets go of the first n positions in the reader's hands. */
@@ -59,7 +70,7 @@ int tl_drained(const struct tl_arena *a, uint32_t cursor);
 
 void tl_detach(const struct tl_arena *a, uint32_t agent);
 
-/* Says stop to everyone and wakes all. */
+/* Says stop to everyone and wakes all. A stop is never taken back: of two, the stricter counts. */
 void tl_stop_all(struct tl_arena *a, enum tl_stop how);
 
 /* Sleeps until the agent has a full run (or, with any, anything at all), an end, a stop, a detachment, or the deadline. */

@@ -22,21 +22,27 @@ static void fault(struct tl_split *s, uint64_t position, uint32_t verdict, const
 {
     struct tl_fault *f = &s->faults[s->fault_count++];
     *f = (struct tl_fault){.position = position, .verdict = verdict, .bytes = bytes};
-    if (verdict == TL_BLOCK_PAYLOAD) {
+    if (verdict == TL_BLOCK_PAYLOAD || verdict == TL_FAULT_MISPLACED) {
         f->seq = h->seq;
         memcpy(f->object, h->object, 16);
     }
 }
 
-/* Hands one block on. Returns nonzero when its slot is still the caller's (nobody wanted it). */
+/* Hands on the block that stands *ahead* blocks behind the position. Returns nonzero when its slot is still the caller's
+ * (nobody wanted it). */
 static int hand_on(const struct tl_view *view, const struct tl_crc32c *crc, struct tl_split *s, uint32_t slot,
-                   uint32_t bytes, uint64_t position, uint32_t *last)
+                   uint32_t bytes, uint32_t ahead, uint32_t *last)
 {
+    const uint64_t position = s->position + ahead;
     struct tl_arena *a = view->arena;
     const struct tl_header *h = (const struct tl_header *)view->slot[slot];
     const enum tl_block_verdict verdict = tl_block_check(crc, h, bytes);
     if (verdict != TL_BLOCK_OK) {
         fault(s, position, verdict, h, bytes);
+        return 1;
+    }
+    if (s->expect && (memcmp(h->object, s->expect, 16) != 0 || h->seq != s->expect_seq + ahead)) {
+        fault(s, position, TL_FAULT_MISPLACED, h, bytes);
         return 1;
     }
     if (h->kind == TL_KIND_RECORD && s->stop_at_records) {
@@ -71,7 +77,7 @@ static int any_reader(const struct tl_view *view, const struct tl_split *s)
 /* Free slots for the next call: at least one, more as far as they are there without waiting. */
 static uint32_t free_slots(const struct tl_view *view, const struct tl_split *s, uint32_t most, uint32_t *slots)
 {
-    if (tl_slot_reserve_wait(view->arena, s->pool, 1, &slots[0]) == TL_RING_STOPPED)
+    if (tl_slot_reserve_wait(view->arena, s->pool, 0, &slots[0]) == TL_RING_STOPPED)
         return 0;
     uint32_t n = 1;
     while (n < most && tl_slot_reserve_nowait(view->arena, s->pool, &slots[n]) == TL_RING_OK)
@@ -99,18 +105,12 @@ void tl_split_run(const struct tl_view *view, const struct tl_crc32c *crc, struc
             return;
         }
         uint64_t most = s->blocks_max - s->blocks;
-        if (most > s->faults_max - s->fault_count)
-            most = s->faults_max - s->fault_count;
         if (most > s->ops->batch_max)
             most = s->ops->batch_max;
         if (most > SPLIT_BATCH)
             most = SPLIT_BATCH;
         if (s->stop_at_records)
             most = 1; /* what was read beyond a record would have to be held back */
-        if (most == 0) {
-            s->reason = TL_SPLIT_FAULTS_FULL;
-            return;
-        }
         uint32_t slots[SPLIT_BATCH], done = 0;
         struct tl_vec vec[SPLIT_BATCH];
         const uint32_t n = free_slots(view, s, (uint32_t)most, slots);
@@ -121,17 +121,24 @@ void tl_split_run(const struct tl_view *view, const struct tl_crc32c *crc, struc
         for (uint32_t i = 0; i < n; i++)
             vec[i] = (struct tl_vec){view->slot[slots[i]], a->slot_bytes, a->slot_bytes};
         s->status = s->ops->read(s->device, vec, n, &done);
+        uint32_t taken = 0; /* what came behind the last fault that may be noted is left for the next call */
         for (uint32_t i = 0; i < n; i++) {
             int mine = 1;
-            if (i < done) {
-                mine = hand_on(view, crc, s, slots[i], vec[i].bytes, s->position + i, &last);
+            if (i < done && s->fault_count < s->faults_max) {
+                mine = hand_on(view, crc, s, slots[i], vec[i].bytes, i, &last);
                 s->bytes += vec[i].bytes;
+                taken++;
             }
             if (mine)
                 tl_slot_return(a, s->pool, slots[i]);
         }
-        s->position += done;
-        s->blocks += done;
+        s->position += taken;
+        s->blocks += taken;
+        s->expect_seq += taken;
+        if (s->fault_count == s->faults_max) {
+            s->reason = TL_SPLIT_FAULTS_FULL;
+            return;
+        }
         if (s->status == TL_FILEMARK) {
             s->position++;
             s->reason = TL_SPLIT_FILEMARK;

@@ -21,6 +21,7 @@ struct tl_fault {
     uint8_t object[16];
 };
 #define TL_FAULT_UNREADABLE 100u
+#define TL_FAULT_MISPLACED 101u /* a sound block, but not the one that was expected there */
 
 /* Pinned: they cross into Python. */
 enum tl_split_reason {
@@ -29,7 +30,7 @@ enum tl_split_reason {
     TL_SPLIT_END_OF_DATA = 2,
     TL_SPLIT_FAILED = 3,      /* device status in `status` */
     TL_SPLIT_STOPPED = 4,
-    TL_SPLIT_FAULTS_FULL = 5, /* look at them and go on */
+    TL_SPLIT_FAULTS_FULL = 5, /* look at them and go on; `position` is right behind the last one, the tape may be further */
     TL_SPLIT_NO_READERS = 6,  /* nobody wants any of it any more */
     TL_SPLIT_RECORD = 7,      /* a block of a tape record is in slot `record`: read it, then tl_slot_return() it */
 };
@@ -46,6 +47,8 @@ struct tl_split {
     struct tl_fault *faults;
     uint32_t faults_max;
     uint32_t stop_at_records;
+    const uint8_t *expect; /* id of the object that every block must be of, in order of seq; or NULL */
+    uint64_t expect_seq;   /* of the next block; moves on */
 
     /* what happened */
     uint32_t reason;

@@ -24,10 +24,14 @@ struct tl_trouble {
     _Atomic uint32_t hanging;   /* futex: 1 while a write hangs */
 };
 
-/* Sleeps while *word has that value, at most until a change or the time is over. */
-static void wait_while(_Atomic uint32_t *word, uint32_t value, const struct timespec *time)
+/* Sleeps as long as *word has that value, or until that time of CLOCK_MONOTONIC. */
+static void wait_while(_Atomic uint32_t *word, uint32_t value, const struct timespec *until)
 {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, time, NULL, 0);
+    const int wait = FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG;
+
+    while (atomic_load(word) == value)
+        if (syscall(SYS_futex, word, wait, value, until, NULL, FUTEX_BITSET_MATCH_ANY) && errno == ETIMEDOUT)
+            return;
 }
 
 static void set(_Atomic uint32_t *word, uint32_t value)
@@ -57,11 +61,10 @@ static int hang(struct tl_trouble *trouble)
     int status = TL_OK;
 
     set(&trouble->hanging, 1);
-    while (atomic_load(&trouble->gate) == SHUT)
-        wait_while(&trouble->gate, SHUT, NULL);
+    wait_while(&trouble->gate, SHUT, NULL);
     if (atomic_load(&trouble->gate) == ABANDONED)
         status = fail(trouble);
-    set(&trouble->hanging, 0); /* last: who abandons the drive frees it after this */
+    set(&trouble->hanging, 0); /* last: nothing of the drive is touched behind this */
     return status;
 }
 
@@ -93,11 +96,9 @@ static int trouble_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t
             *done += put;
             continue;
         }
-        if (before(trouble, plan->hang_write, left) == 0 && atomic_load(&trouble->gate) == SHUT) {
+        if (before(trouble, plan->hang_write, left) == 0) {
+            trouble->plan.hang_write = 0; /* once: the block itself comes in the next turn */
             status = hang(trouble);
-            if (status)
-                return status;
-            trouble->plan.hang_write = 0;
             continue;
         }
         trouble->writes++;
@@ -117,7 +118,8 @@ static int mark(struct tl_trouble *trouble, uint32_t count)
     return trouble->ops->write_filemarks(trouble->inner, count);
 }
 
-/* Before the tape leaves its place for good; `marks`: a drive that was writing writes a filemark there, not hidden in the inner drive. */
+/* Before the tape leaves its place for good; `marks`: a drive that was writing writes a filemark there, not hidden in
+ * the inner drive. */
 static int leave(struct tl_trouble *trouble, bool marks)
 {
     int status = enter(trouble);
@@ -233,7 +235,8 @@ const struct tl_device_ops *tl_trouble_ops(void)
     return &ops;
 }
 
-struct tl_trouble *tl_trouble_new(const struct tl_device_ops *inner_ops, void *inner, const struct tl_trouble_plan *plan)
+struct tl_trouble *tl_trouble_new(const struct tl_device_ops *inner_ops, void *inner,
+                                  const struct tl_trouble_plan *plan)
 {
     struct tl_trouble *trouble = calloc(1, sizeof *trouble);
 
@@ -258,14 +261,20 @@ void tl_trouble_release(struct tl_trouble *trouble)
 void tl_trouble_abandon(struct tl_trouble *trouble)
 {
     set(&trouble->gate, ABANDONED);
-    while (atomic_load(&trouble->hanging))
-        wait_while(&trouble->hanging, 1, NULL);
+    wait_while(&trouble->hanging, 1, NULL);
 }
 
 int tl_trouble_wait_hang(struct tl_trouble *trouble, uint32_t milliseconds)
 {
-    const struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
+    struct timespec until;
 
-    wait_while(&trouble->hanging, 0, &time);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += milliseconds / 1000;
+    until.tv_nsec += milliseconds % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    wait_while(&trouble->hanging, 0, &until);
     return atomic_load(&trouble->hanging) != 0;
 }

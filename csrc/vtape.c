@@ -1,10 +1,11 @@
 /* The virtual tape: what the st driver answers, on two files.
  *
- * NAME.tape, the data file: blocks as they came, each at a multiple of 4096 bytes, behind one another without a gap; the last page
- * of each is filled up with zeros. Nothing else: no lengths, no filemarks. What stands behind the last block is not recorded.
+ * NAME.tape, the data file: blocks as they came, each at a multiple of 4096 bytes, behind one another without a gap;
+ * the last page of each is filled up with zeros. Nothing else: no lengths, no filemarks. What stands behind the last
+ * block is not recorded.
  *
- * NAME.index: a head of 4096 bytes, then one entry for each position of the tape, block or filemark. Numbers are those of the
- * machine, which is little-endian wherever this has run.
+ * NAME.index: a head of 4096 bytes, then one entry for each position of the tape, block or filemark. Numbers are
+ * those of the machine, which is little-endian wherever this has run.
  *
  *   head    at size
  *            0    8  magic     "TLVTINDX"
@@ -14,21 +15,24 @@
  *           24    8  check     of version, flags, id
  *           32       zeros to 4096
  *
- *   entry   at size            number n stands at 4096 + 32 n
+ *   entry   at size            position n, from 0, stands at 4096 + 32 n
  *            0    8  at        offset in the data file; of a filemark: where the next block goes
  *            8    8  file      filemarks before this entry
  *           16    4  bytes     length of the block; 0: a filemark
  *           20    4  zero
  *           24    8  check     of id, n, at, file, bytes
  *
- *   check   sum = 1; for each of the numbers named: sum = (sum ^ number) * 0x9E3779B97F4A7C15 mod 2^64, then sum ^= sum >> 32
+ *   check   sum = 1; for each of the numbers named: sum = (sum ^ number) * 0x9E3779B97F4A7C15 mod 2^64,
+ *           then sum = sum ^ (sum >> 32)
  *
- * The tape ends before the first entry that is not sound: a wrong check, an `at` or a `file` that does not follow from the entry before, or
- * a block that the data file does not hold. So no count has to be kept in step, and a torn index costs its torn part.
+ * The tape ends before the first entry that is not sound: a wrong check, an `at` or a `file` that does not follow
+ * from the entry before, a `zero` that is not one, or a block that the data file does not hold. So no count has to be
+ * kept in step, and a torn index costs its torn part.
  *
- * What is on the disk when: blocks go to the data file first, then their entries are published. A filemark is published when the data
- * file is durable, and it is durable when the call returns, with all before it: nothing before such a filemark can be lost to
- * a power cut. Overwriting forgets the old entries durably before it touches their data. */
+ * What is on the disk when: blocks go to the data file first, then their entries are published. A filemark is
+ * published when the data file is durable, and it is durable when the call returns, with all before it: nothing
+ * before such a filemark can be lost to a power cut. Behind the last filemark a power cut may leave blocks whose
+ * bytes never reached the disk. Overwriting forgets the old entries durably before it touches their data. */
 #include "vtape.h"
 
 #include <errno.h>
@@ -39,7 +43,8 @@
 #include "vtape_data.h"
 #include "vtape_index.h"
 
-/* The index keeps this much space ahead of the blocks, so that a disk that has just become full still takes the closing filemark. */
+/* The index keeps this much space ahead of the blocks, so that a disk that has just become full still takes the
+ * closing filemark. */
 #define SPARE_ENTRIES 8u
 
 struct tl_vtape {

@@ -28,15 +28,16 @@ const struct tl_device_ops *tl_vtape_ops(void);
 int tl_vtape_format(int index_fd, uint64_t id);
 int tl_vtape_protect(int index_fd, int on);
 
-/* Puts a cartridge in, at its beginning. TL_OK; TL_ERR_BUSY: there is one; TL_ERR_INVALID: the index is none, or its head is damaged;
- * TL_ERR_UNSUPPORTED: written by a newer version; TL_ERR_IO. */
+/* Puts a cartridge in, at its beginning. TL_OK; TL_ERR_BUSY: there is one; TL_ERR_INVALID: the index is none, or its
+ * head is damaged; TL_ERR_UNSUPPORTED: written by a newer version; TL_ERR_IO. */
 int tl_vtape_mount(struct tl_vtape *tape, const struct tl_vtape_cartridge *cartridge);
 
-/* Takes it out. After a write, a filemark is written first, and the files are cut to what is recorded; the cartridge is out
- * whatever the status is, which tells how that went. */
+/* Takes it out. After a write, a filemark is written first, and the files are cut to what is recorded; the cartridge
+ * is out whatever the status is, which tells how that went. */
 int tl_vtape_unmount(struct tl_vtape *tape);
 
-/* Of the mounted cartridge: it cannot be written; how many entries of its index were found damaged and are not shown. */
+/* Of the mounted cartridge: it cannot be written; how many entries of its index were found damaged and are not shown.
+ * */
 int tl_vtape_write_protected(const struct tl_vtape *tape);
 uint64_t tl_vtape_damaged(const struct tl_vtape *tape);
 

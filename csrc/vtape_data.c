@@ -50,7 +50,8 @@ static int transfer(int fd, struct iovec *iov, uint32_t n, uint64_t at, bool put
 {
     *moved = 0;
     while (n > 0) {
-        ssize_t got = put ? pwritev(fd, iov, (int)n, (off_t)(at + *moved)) : preadv(fd, iov, (int)n, (off_t)(at + *moved));
+        off_t offset = (off_t)(at + *moved);
+        ssize_t got = put ? pwritev(fd, iov, (int)n, offset) : preadv(fd, iov, (int)n, offset);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -94,8 +95,8 @@ static int detour(struct tl_data *data, uint8_t *block, uint32_t bytes, uint64_t
     return 0;
 }
 
-/* The pieces of one aligned block: its whole pages where they are, and its end in a page of ours, unless `whole` says that the
- * last page may be touched to its end. */
+/* The pieces of one aligned block: its whole pages where they are, and its end in a page of ours, unless `whole` says
+ * that the last page may be touched to its end. */
 static uint32_t pieces(struct iovec *iov, void *block, uint32_t bytes, void *page, bool whole)
 {
     uint32_t straight = whole ? (uint32_t)tl_pages(bytes) : bytes / TL_PAGE * TL_PAGE;

@@ -83,13 +83,14 @@ int tl_index_protect(int fd, bool on)
     return write_head(fd, &head);
 }
 
-/* Sound: it was published for this place of this cartridge, follows from its predecessor, and its block is in the data file. */
+/* Sound: it was published for this place of this cartridge, follows from its predecessor, and its block is in the
+ * data file. */
 static bool sound(const struct tl_index *ix, uint64_t position, uint64_t at, uint64_t file, uint64_t data_bytes)
 {
     const struct tl_entry *entry = &entries(ix)[position];
 
-    return entry->check == entry_check(ix, position, entry) && entry->at == at && entry->file == file &&
-           at + tl_pages(entry->bytes) <= data_bytes;
+    return entry->check == entry_check(ix, position, entry) && entry->zero == 0 && entry->at == at &&
+           entry->file == file && at + tl_pages(entry->bytes) <= data_bytes;
 }
 
 static uint64_t unsound_behind(const struct tl_index *ix)

@@ -1,6 +1,6 @@
-/* The index of a virtual cartridge: what stands at which position. A file mapped into memory; its bytes are written down in
- * vtape.c. Since the map is shared, a writer that is killed leaves every entry it published; since the file is allocated before it is
- * touched, a full disk is an error of index_reserve and never a SIGBUS. */
+/* The index of a virtual cartridge: what stands at which position. A file mapped into memory; its bytes are written
+ * down in vtape.c. Since the map is shared, a writer that is killed leaves every entry it published; since the file
+ * is allocated before it is touched, a full disk is an error of index_reserve and never a SIGBUS. */
 #ifndef TL_VTAPE_INDEX_H
 #define TL_VTAPE_INDEX_H
 
@@ -36,14 +36,16 @@ int tl_index_format(int fd, uint64_t id);
 int tl_index_protect(int fd, bool on);
 
 /* Maps the index and counts its sound entries, none of which reaches behind data_bytes. Changes nothing in the file.
- * TL_OK; TL_ERR_UNSUPPORTED: a newer version; TL_ERR_INVALID: not an index, or its head is damaged; TL_ERR_IO with *error. */
+ * TL_OK; TL_ERR_UNSUPPORTED: a newer version; TL_ERR_INVALID: not an index, or its head is damaged; TL_ERR_IO with
+ * *error. */
 int tl_index_open(struct tl_index *ix, int fd, bool writable, uint64_t data_bytes, int *error);
 void tl_index_close(struct tl_index *ix);
 
 /* Space for so many entries in all. Returns 0 or an errno (ENOSPC, EDQUOT, EFBIG ...), then nothing has changed. */
 int tl_index_reserve(struct tl_index *ix, uint64_t entries);
 
-/* Forgets the entries from count on, durably: only after this may the data behind them be overwritten. Returns 0 or an errno. */
+/* Forgets the entries from count on, durably: only after this may the data behind them be overwritten. Returns 0 or
+ * an errno. */
 int tl_index_cut(struct tl_index *ix, uint64_t count);
 
 /* Publishes one entry behind the last; its space must have been reserved. bytes 0: a filemark. */

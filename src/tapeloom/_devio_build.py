@@ -15,7 +15,7 @@ CFLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden", "-D_GNU_
 
 SOURCES = ("nulldev.c", "trouble.c", "vtape.c", "vtape_data.c", "vtape_index.c")
 
-# What Python uses of csrc/device.h, devio.h, vtape.h, nulldev.h and trouble.h; the compiler checks it against the headers.
+# What Python uses of device.h, devio.h, vtape.h, nulldev.h and trouble.h; the compiler checks it against them.
 CDEF = """
     #define TL_DEVICE_ABI ...
     #define TL_VTAPE_BLOCK_BYTES_MAX ...

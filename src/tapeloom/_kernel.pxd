@@ -49,7 +49,7 @@ cdef extern from "arena.h" nogil:
         int64_t waiting_since_ns
         uint64_t blocks, bytes, stalls, stall_ns, freed
         int32_t freed_fd
-        uint32_t quota, cap
+        uint32_t quota, cap, first_segment, segment_slots
     cdef struct tl_cursor:
         uint64_t claim, tail
         uint32_t stream, agent, bit, finished
@@ -93,6 +93,9 @@ cdef extern from "ring.h" nogil:
         TL_SLEEP_ANY
     int tl_slot_reserve_nowait(const tl_arena *a, uint32_t stream, uint32_t *slot)
     void tl_slot_return(const tl_arena *a, uint32_t stream, uint32_t slot)
+    int tl_stream_status(const tl_arena *a, uint32_t stream)
+    void tl_freed_watch(const tl_arena *a, uint32_t stream, int wanting)
+    void tl_freed_unwatch(const tl_arena *a, uint32_t stream)
     void tl_stream_end(const tl_arena *a, uint32_t stream)
     uint32_t tl_claim(const tl_arena *a, uint32_t cursor, uint32_t n, uint64_t *first)
     void tl_release(const tl_arena *a, uint32_t cursor, uint32_t n)
@@ -112,7 +115,7 @@ cdef extern from "drain.h" nogil:
 
 cdef extern from "feed.h" nogil:
     cdef struct tl_feeder:
-        uint32_t slot, object, filled, payload_max
+        uint32_t stream, slot, object, filled, payload_max
         tl_header header
     void tl_feed_init(tl_feeder *f, const tl_view *view, const tl_crc32c *crc, uint32_t stream)
     void tl_feed_begin(tl_feeder *f, const tl_header *header, uint32_t object)
@@ -162,6 +165,8 @@ cdef extern from "split.h" nogil:
         uint64_t blocks_max, position
         tl_fault *faults
         uint32_t faults_max, stop_at_records
+        const uint8_t *expect
+        uint64_t expect_seq
         uint32_t reason
         int32_t status
         uint32_t fault_count, record, record_bytes
@@ -173,5 +178,18 @@ cdef class Arena:
     cdef tl_view view
     cdef const tl_crc32c *crc
     cdef size_t mapped_bytes
+    cdef void *segments
+    cdef size_t segments_bytes
 
     cdef tl_agent *_agent(self, uint32_t agent) except NULL
+    cdef int _place_segments(self) except -1
+
+
+cdef class Feeder:
+    cdef Arena arena
+    cdef tl_feeder feeder
+    cdef uint8_t *room
+    cdef uint32_t room_bytes
+
+
+cdef raise_for(int status)

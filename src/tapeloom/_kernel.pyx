@@ -18,8 +18,8 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport pwrite
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport close, pwrite
 
 from tapeloom._kernel cimport *
 from tapeloom.errors import BlockDamaged, NoReaders, Stopped, TapeloomError
@@ -76,6 +76,7 @@ class Verdict(IntEnum):
     VERSION_NEW = 3
     PAYLOAD = 4
     UNREADABLE = 100
+    MISPLACED = 101
 
 
 def crc32c_names():
@@ -179,9 +180,36 @@ cdef class Arena:
             raise MemoryError
         for i in range(self.view.arena.slots_own):
             self.view.slot[i] = <uint8_t *>memory + self.view.arena.data_at + <uint64_t>i * self.view.arena.slot_bytes
+        self._place_segments()
+
+    cdef int _place_segments(self) except -1:
+        """Addresses for the slots of producers' segments: header pages of ours, behind each of them room for a producer's."""
+        cdef tl_arena *a = self.view.arena
+        cdef uint32_t i
+        if a.slots == a.slots_own:
+            return 0
+        self.segments_bytes = <size_t>(a.slots - a.slots_own) * a.slot_bytes
+        cdef void *memory = mmap(
+            NULL, self.segments_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
+        )
+        if memory == MAP_FAILED:
+            raise OSError(errno, os.strerror(errno))
+        self.segments = memory
+        for i in range(a.slots_own, a.slots):
+            self.view.slot[i] = <uint8_t *>memory + <uint64_t>(i - a.slots_own) * a.slot_bytes
+        for i in range(a.streams):
+            if tl_stream_of(a, i).segment_slots:
+                tl_stream_of(a, i).freed_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return 0
 
     def __dealloc__(self):
+        cdef uint32_t i
         free(self.view.slot)
+        if self.segments != NULL:
+            munmap(self.segments, self.segments_bytes)
+            for i in range(self.view.arena.streams):
+                if tl_stream_of(self.view.arena, i).freed_fd >= 0:
+                    close(tl_stream_of(self.view.arena, i).freed_fd)
         if self.view.arena != NULL:
             munmap(self.view.arena, self.mapped_bytes)
 
@@ -274,11 +302,6 @@ class AgentStatistics:
 
 cdef class Feeder:
     """The producer's end of one stream, for one thread: what is written here becomes the blocks of one object."""
-
-    cdef Arena arena
-    cdef tl_feeder feeder
-    cdef uint8_t *room
-    cdef uint32_t room_bytes
 
     def __cinit__(self, Arena arena, uint32_t stream):
         if stream >= arena.view.arena.streams:
@@ -450,7 +473,13 @@ cdef class Splitter:
         self.wants = np.ascontiguousarray(wants, WANT)
         self.faults = np.zeros(faults_max, FAULT)
 
-    def run(self, uintptr_t ops, uintptr_t device, *, uint64_t position, uint64_t blocks_max, bint stop_at_records=False):
+    def run(self, uintptr_t ops, uintptr_t device, *, uint64_t position, uint64_t blocks_max,
+            bint stop_at_records=False, bytes expect=None, uint64_t expect_seq=0):
+        """Reads until `blocks_max` blocks have come or there is something to decide.
+
+        With `expect`, an object's id, every block must be of that object, in order from `expect_seq` on; another one is a fault.
+        FAULTS_FULL: `position` is right behind the last fault, the tape may stand further on.
+        """
         cdef tl_split s
         memset(&s, 0, sizeof(s))
         s.ops = <const tl_device_ops *>ops
@@ -463,6 +492,8 @@ cdef class Splitter:
         s.faults = <tl_fault *><uintptr_t>self.faults.ctypes.data
         s.faults_max = len(self.faults)
         s.stop_at_records = stop_at_records
+        s.expect = <const uint8_t *><const char *>expect if expect is not None else NULL
+        s.expect_seq = expect_seq
         with nogil:
             tl_split_run(&self.arena.view, self.arena.crc, &s)
         record = None

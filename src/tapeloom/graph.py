@@ -206,6 +206,15 @@ def coupled_agents(graph: nx.DiGraph) -> nx.DiGraph:
     return coupled
 
 
+def coupled_buffers(graph: nx.DiGraph) -> nx.DiGraph:
+    """The buffers of the job, with an edge from each to those that it feeds."""
+    coupled = nx.DiGraph()
+    coupled.add_nodes_from(parts(graph, Part.BUFFER))
+    for node in parts(graph, Part.BUFFER):
+        coupled.add_edges_from((node, other) for other in downstream(graph, node))
+    return coupled
+
+
 def parts(graph: nx.DiGraph, part: Part) -> Iterator[Node]:
     """All nodes of one part, in file order."""
     return (node for node in graph if node.part is part)

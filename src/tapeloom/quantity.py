@@ -6,18 +6,6 @@ _BINARY = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _DECIMAL = (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
-def exact_size(size: int) -> str:
-    """Bytes, in the largest unit that says them exactly: what the configuration file would say.
-
-    >>> exact_size(512 * 1024), exact_size(64 * 10**9), exact_size(1000), exact_size(1)
-    ('512KiB', '64GB', '1kB', '1B')
-    """
-    for unit, each in sorted(_BINARY + _DECIMAL, key=lambda item: -item[1]):
-        if size >= each and size % each == 0:
-            return f"{size // each}{unit}"
-    return f"{size}B"
-
-
 def rough_size(size: float) -> str:
     """Bytes of memory, in binary units and three digits or so.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import stat
 import struct
 from pathlib import Path
@@ -12,9 +13,10 @@ from tapeloom.agent.sink import BytesLike
 
 
 class MemorySink:
-    """A sink of bytes. `before_pump` runs at each pump, to change files while they are read."""
+    """A sink of bytes. `before_pump` and `after_write` let tests change files while they are read."""
 
-    def __init__(self, before_pump=None, fail_reading_after: int | None = None):
+    def __init__(self, before_pump=None, after_write=None, fail_reading_after: int | None = None):
+        self._after_write = after_write
         self.data = bytearray()
         self.pumped = 0
         self._before_pump = before_pump
@@ -22,6 +24,8 @@ class MemorySink:
 
     def write(self, data: BytesLike) -> None:
         self.data += data
+        if self._after_write:
+            self._after_write(bytes(data))
 
     def pump(self, fd: int, offset: int, bytes: int) -> tuple[int, int]:
         if self._before_pump:
@@ -77,6 +81,7 @@ def packed_acl(*entries: tuple[int, int, int]) -> bytes:
 
 
 ACL = packed_acl((1, 6, -1), (2, 4, 1), (2, 7, 12345), (4, 4, -1), (0x10, 7, -1), (0x20, 4, -1))
+FOLDER_ACL = packed_acl((1, 7, -1), (2, 5, 54321), (4, 5, -1), (8, 7, 12345), (0x10, 5, -1), (0x20, 0, -1))
 DEFAULT_ACL = packed_acl((1, 7, -1), (4, 5, -1), (8, 6, 54321), (0x10, 7, -1), (0x20, 0, -1))
 
 
@@ -147,6 +152,30 @@ def _holes(fd: int, size: int) -> list[int]:
     return edges
 
 
+def as_nobody(work):
+    """What *work*, run by a user without any rights in a process of its own, returns."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            result = work()
+        except BaseException as error:
+            result = error
+        with os.fdopen(writer, "wb") as out:
+            out.write(pickle.dumps(result))
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        result = pickle.loads(answer.read())
+    os.waitpid(child, 0)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
 def make_everything(root: Path) -> None:
     """A tree with one of everything that root can make."""
     make_plain(root)
@@ -204,10 +233,14 @@ def make_plain(root: Path) -> None:
     os.setxattr(root / "small", "user.empty", b"")
     os.setxattr(root / "small", "system.posix_acl_access", ACL)
     os.setxattr(root / "sorted", "system.posix_acl_default", DEFAULT_ACL)
-    os.setxattr(root / "sorted", "system.posix_acl_access", ACL)
+    os.setxattr(root / "sorted", "system.posix_acl_access", FOLDER_ACL)
     os.chmod(root / "exact", 0o400)
     os.chmod(root / "large", 0o1700)
-    for name, stamp in (("empty", -5_500_000_001), ("exact", 1_700_000_000_000_000_000), ("large", 9_999_999_999_000_000_001)):
+    for name, stamp in (
+        ("empty", -5_500_000_001),
+        ("exact", 1_700_000_000_000_000_000),
+        ("large", 9_999_999_999_000_000_001),
+    ):
         os.utime(root / name, ns=(stamp, stamp))
     os.utime(here + b"/link", ns=(5, 1_234_567_890_123_456_789), follow_symlinks=False)
     os.utime(root / "fifo", ns=(5, 1_234_567_890_000_000_789))

@@ -106,7 +106,8 @@ def test_long_forms(loaded: Loaded) -> None:
         rate = "400MB/s"
         [drives]
         R2 = "null:"
-        R3 = "memory:"
+        R3 = "memory:?fail_write=7"
+        R4 = "vtape:t?fail_write=7"
         [sources.D1]
         paths = ["a", "/b"]
         exclude = ["*.tmp", "/cache/"]
@@ -129,7 +130,8 @@ def test_long_forms(loaded: Loaded) -> None:
     assert config.server.memory == 1024**3
     assert config.drives["R1"] == Drive("R1", "/dev/nst0", 18 * 10**12, 4e8)
     assert config.drives["R2"].device == "null:"
-    assert config.drives["R3"].device == "memory:"
+    assert config.drives["R3"].device == "memory:?fail_write=7"
+    assert config.drives["R4"].device == f"vtape:{config.folder}/t?fail_write=7"
     folder = config.folder
     assert config.sources == {
         "D1": Source("D1", (folder / "a", Path("/b")), ("*.tmp", "/cache/"), digest="sha256", one_file_system=True),
@@ -271,9 +273,15 @@ def test_missing_path_of_a_long_form(loaded: Loaded) -> None:
     assert [problem.line for problem in missing_paths(config)] == [5]
 
 
-def test_a_broken_link_is_no_missing_path(loaded: Loaded, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("nowhere")
-    assert missing_paths(loaded(DRIVE + '[sources]\nD = "link"\n')) == []
+def test_paths_behind_links(loaded: Loaded, tmp_path: Path) -> None:
+    (tmp_path / "here").symlink_to("tapeloom.toml")
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "round").symlink_to("round")
+    config = loaded(DRIVE + '[sources]\nD = { paths = ["here", "nowhere", "round"] }\n')
+    assert [problem.what for problem in missing_paths(config)] == [
+        f'source "D": {tmp_path}/nowhere does not exist',
+        f'source "D": {tmp_path}/round cannot be reached: Too many levels of symbolic links',
+    ]
 
 
 def test_byte_order_mark_and_dos_lines(tmp_path: Path) -> None:

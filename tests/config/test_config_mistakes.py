@@ -81,13 +81,22 @@ DEVICES: list[Case] = [
     ("home", 'R = "vtape:~/x" #!', '"~/x": ~ is not expanded', "whole path"),
     ("empty", 'R = "vtape:" #!', "drives.R.device: the path is empty", None),
     ("null", 'R = "null:x" #!', "a null device has no path", '"null:"?'),
+    ("memory", 'R = "memory:x?fail_write=1" #!', "a memory device has no path", '"memory:"?'),
+    (
+        "no end",
+        'R = { device = "null:", capacity = 1 } #!',
+        "drives.R: a null device has no end",
+        'leave out "capacity"',
+    ),
+    ("twice, options", 'R = "vtape:tapes/R1?fail_write=3" #!', 'is the device of drive "R1" already', None),
+    ("empty, options", 'R = "vtape:?fail_write=1" #!', "drives.R.device: the path is empty", None),
     ("nul", 'R = "/dev/nst\\u0000" #!', "cannot hold the character NUL", None),
     ("rewinding", 'R = "/dev/st0" #!', '"/dev/st0" rewinds the tape', '"/dev/nst0"?'),
     ("twice", 'R = "vtape:./tapes//R1" #!', 'drives.R: "vtape:./tapes//R1" is the device of drive "R1" already', None),
     ("twice, long", 'R.device = "vtape:tapes/R1" #!', "drives.R.device: ", None),
     ("type", "R = 5 #!", "drives.R: 5 is not a table", '"vtape:tapes/R1", or a table'),
     ("missing", "R = { rate = 1 } #!", 'drives.R: "device" is missing', None),
-    ("capacity", 'R = { device = "null:", capacity = 0 } #!', "drives.R.capacity: it is zero", "leave the key out"),
+    ("capacity", 'R = { device = "memory:", capacity = 0 } #!', "drives.R.capacity: it is zero", "leave the key out"),
     ("rate", 'R = { device = "null:", rate = "9MB" } #!', '"9MB" is not a rate', '"9MB/s"?'),
     ("key", 'R = { device = "null:", capcity = 1 } #!', "not a key of a drive", '"capacity"?'),
     ("slash", '"R/1" = "null:" #!', '"R/1" is not a name for a drive: it has a slash', None),
@@ -146,11 +155,11 @@ AGENTS: list[Case] = [
         "drive",
         'drive = "R4" #!\nbuffers = { B = "D1" }',
         'there is no drive "R4" in [drives]',
-        'did you mean "R1", "R2" or "R3"?',
+        'the drives are: "R1", "R2", "R3"',
     ),
     ("no drive", 'buffers = { B = "D1" }', 'backup.g.A: "drive" is missing', None),
     ("drive type", 'drive = ["R1"] #!\nbuffers = { B = "D1" }', "backup.g.A.drive: an array is not a string", None),
-    ("drive empty", 'drive = "" #!\nbuffers = { B = "D1" }', "backup.g.A.drive: ", "the drives are"),
+    ("drive empty", 'drive = "" #!\nbuffers = { B = "D1" }', "backup.g.A.drive: this is empty", None),
     (
         "source",
         'drive = "R1"\nbuffers = { B = "dosc" } #!',
@@ -279,7 +288,7 @@ GROUPS: list[Case] = [
         "backup.nightly.X: this is neither",
         "[backup.nightly.X] makes an agent",
     ),
-    ("type", BASE + "backup = 3 #!", "backup: 3 is not a table", None),
+    ("type", "backup = 3 #!" + BASE, "backup: 3 is not a table", None),
     ("group type", BASE + "[backup]\ng = 3 #!", "backup.g: 3 is not a table", None),
     (
         "name",
@@ -356,7 +365,7 @@ CHAINS: list[Case] = [
     ("an agent", 'buffers = { B = "BMA1" } #!', '"BMA1" is not of the form AGENT.BUFFER', '"BMA1.B1" or "BMA1.B2"?'),
     ("a source", 'buffers = { B = "D2" } #!', '"D2" is not of the form AGENT.BUFFER', '"BMA1.B2"?'),
     ("dots", 'buffers = { B = "BMA1.B1.x" } #!', '"BMA1.B1.x" is not of the form AGENT.BUFFER', '"BMA1.B1"?'),
-    ("half", 'buffers = { B = ".B1" } #!', '".B1" is not of the form AGENT.BUFFER', None),
+    ("half", 'buffers = { B = ".B1" } #!', '".B1" is not of the form AGENT.BUFFER', '"BMA1.B1"?'),
     ("agent", 'buffers = { B = "BAM1.B2" } #!', 'there is no agent "BAM1"', '"BMA1.B2"?'),
     ("buffer", 'buffers = { B = "BMA1.B9" } #!', 'agent "BMA1" has no buffer "B9"', 'its buffers are: "B1", "B2"'),
     ("itself", 'buffers = { B = "BMA2.B" } #!', "the chain is a loop, no source feeds it: BMA2.B <- BMA2.B", None),
@@ -444,7 +453,7 @@ def test_no_drives(mistakes: Mistakes) -> None:
 
 def test_no_drives_is_said_once(mistakes: Mistakes) -> None:
     [problem] = mistakes(BACKUP.replace(DRIVES, ""))
-    assert problem.what == "there is no drive"
+    assert problem.what == "drives: there is no drive"
 
 
 @pytest.mark.parametrize(

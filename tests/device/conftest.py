@@ -8,11 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from device_facts import open_memory, open_vtape
-from tapeloom.device import Device, Trouble
+from device_facts import BLOCK, open_memory, open_vtape
 
-KIB = 1024
-BLOCK = 64 * KIB
+from tapeloom.device import Device, Trouble
 
 Opener = Callable[..., Device]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
-from tapeloom.device import Device, open_drive
+from tapeloom._devio import ffi, lib
+from tapeloom.device import Device, Status, open_drive
 from tapeloom.errors import EndOfData
 
-ROOM = 8 * 1024 * 1024
+BLOCK = 64 * 1024
+_ROOM = bytearray(8 * 1024 * 1024)
 
 
 def open_vtape(folder: Path, **options: object) -> Device:
@@ -35,9 +38,8 @@ def write_layout(drive: Device, layout: str) -> None:
 
 def read_one(drive: Device) -> bytes | None:
     """The next block; None for a filemark."""
-    room = bytearray(ROOM)
-    size = drive.read_into(room)
-    return bytes(room[:size]) if size else None
+    size = drive.read_into(_ROOM)
+    return bytes(_ROOM[:size]) if size else None
 
 
 def read_all(drive: Device) -> list[bytes | None]:
@@ -55,3 +57,32 @@ def place(drive: Device) -> tuple[int, int]:
     """Position and file."""
     here = drive.position()
     return here.position, here.file
+
+
+class Kernel:
+    """Calls a drive as C does."""
+
+    def __init__(self, drive: Device) -> None:
+        self.ops = ffi.cast("const struct tl_device_ops *", drive.ops_address)
+        self.handle = ffi.cast("void *", drive.handle_address)
+        self.slots = mmap.mmap(-1, 64 * BLOCK)
+        self.base = ffi.cast("char *", ffi.from_buffer(self.slots))
+        self.done = ffi.new("uint32_t *")
+
+    def vecs(self, sizes: list[int]) -> object:
+        vecs = ffi.new("struct tl_vec[]", len(sizes))
+        for number, size in enumerate(sizes):
+            vecs[number].data, vecs[number].bytes, vecs[number].room = self.base + number * BLOCK, size, BLOCK
+        return vecs
+
+    def write(self, blocks: list[bytes]) -> tuple[Status, int]:
+        for number, data in enumerate(blocks):
+            self.slots[number * BLOCK : number * BLOCK + len(data)] = data
+        vecs = self.vecs([len(data) for data in blocks])
+        return Status(lib.tl_write(self.ops, self.handle, vecs, len(blocks), self.done)), self.done[0]
+
+    def read(self, count: int, room: int = BLOCK) -> tuple[Status, list[bytes]]:
+        vecs = self.vecs([room] * count)
+        status = Status(lib.tl_read(self.ops, self.handle, vecs, count, self.done))
+        came = [vecs[number] for number in range(self.done[0])]  # type: ignore[index]
+        return status, [bytes(ffi.buffer(vec.data, vec.bytes)) for vec in came]

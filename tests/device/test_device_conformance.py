@@ -5,7 +5,8 @@ from __future__ import annotations
 import mmap
 
 import pytest
-from device_facts import block, place, read_all, read_one, write_layout
+from device_facts import BLOCK, block, place, read_all, read_one, write_layout
+
 from tapeloom.device import Device, Position, Status
 from tapeloom.errors import (
     BlockSizeError,
@@ -16,9 +17,6 @@ from tapeloom.errors import (
     TapeloomError,
     UsageError,
 )
-
-KIB = 1024
-BLOCK = 64 * KIB
 
 #          01234567890
 LAYOUT = "bbb|bb|bbbb||"
@@ -72,7 +70,7 @@ class TestBlocks:
     def test_reading_into_any_memory_touches_nothing_behind_the_room(self, drive: Device, offset: int) -> None:
         drive.write(block(1, 10_000))
         drive.rewind()
-        pages = mmap.mmap(-1, 16 * KIB)
+        pages = mmap.mmap(-1, 16384)
         pages[:] = b"\xee" * len(pages)
         with memoryview(pages) as whole, whole[offset : offset + 10_000] as room:
             assert drive.read_into(room) == 10_000

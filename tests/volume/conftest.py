@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest_volume import SmallVolume, make_volume
+from small_volume import SmallVolume, make_volume
 
 
 @pytest.fixture(scope="session")

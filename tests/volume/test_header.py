@@ -3,9 +3,9 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from conftest_volume import AS_OF, FIRST, GOLDEN, SECOND
 from hypothesis import given
 from hypothesis import strategies as st
+from small_volume import AS_OF, FIRST, GOLDEN, SECOND
 
 from tapeloom.errors import BlockDamaged, FormatError, VersionTooNew
 from tapeloom.volume.header import (
@@ -155,6 +155,8 @@ def test_what_no_block_can_hold_is_refused(header: Header, payload: bytes) -> No
 
 
 def test_another_crc_can_be_given() -> None:
-    header = Header(object=FIRST, seq=0, offset=0, as_of=0, name="n", kind=Kind.RECORD, codec=Codec.ZLIB, sequence_bytes=9)
+    header = Header(
+        object=FIRST, seq=0, offset=0, as_of=0, name="n", kind=Kind.RECORD, codec=Codec.ZLIB, sequence_bytes=9
+    )
     block = pack(header, b"abc", crc32c=lambda data, crc: 5)
     assert parse(block, crc32c=lambda data, crc: 5)[0].sequence_bytes == 9

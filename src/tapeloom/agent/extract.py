@@ -13,9 +13,9 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from ..errors import RestoreError, UnsafeEntry
+from ..errors import RestoreError, UnsafeEntry, UsageError
 from . import acl, pax
 from .descent import FOLDER_FLAGS, Descent
 from .metadata import Setter, handle_of
@@ -26,11 +26,12 @@ from .unpax import Entry, Unpax
 Existing = Literal["fail", "skip", "replace", "newer"]
 """What to do where a file stands already: give up, leave it, replace it, or replace it when it is the older one."""
 
-SMALL_BYTES = 64 << 10
+SMALL_BYTES = 32 << 10
 """Up to this size content is copied through memory, which takes fewer calls."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_NODES = {pax.FIFO: stat.S_IFIFO, pax.CHARACTER: stat.S_IFCHR, pax.DEVICE: stat.S_IFBLK}
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """After these the next entry would fare no better."""
 
@@ -55,6 +56,8 @@ def restore_tree(
     *target* cannot be used, something stands in the way (*existing* is "fail"), or the disk is full. Files restored
     before that are whole; the one at which it happened is removed. What concerns one entry alone stands in the report.
     """
+    if existing not in get_args(Existing):
+        raise UsageError(f"existing files: {existing!r} is none of {', '.join(get_args(Existing))}")
     try:
         target.mkdir(parents=True, exist_ok=True)
         root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -130,7 +133,6 @@ class _Restoring:
         self._descent = Descent(root)
         self._levels = [_Level(None, False, None, _inherits(root))]
         self._here: bytes | None = b"."  # the folder part of the last path, as it stood in the archive
-        self._is_root = os.geteuid() == 0
         self._troubles = Notes()
         self._files = self._folders = self._others = self._bytes = self._skipped = 0
 
@@ -140,14 +142,17 @@ class _Restoring:
                 self._entry(entry)
             except OSError as error:
                 if error.errno in _FATAL:
-                    raise RestoreError(
-                        f"{self._target}/{printable(entry.path)} cannot be restored: {reason(error)}. "
-                        "What was restored before it is whole; it and what follows is missing"
-                    ) from None
+                    raise self._broken_off(entry, error) from None
                 self._troubles.add(entry.path, f"cannot be restored: {reason(error)}")
         self._up_to(0)
         self._finish_level()
         self._archive.drain()
+
+    def _broken_off(self, entry: Entry, error: OSError) -> RestoreError:
+        return RestoreError(
+            f"{self._target}/{printable(entry.path)} cannot be restored: {reason(error)}. "
+            "What was restored before it is whole; it and what follows is missing"
+        )
 
     def close(self) -> None:
         self._descent.close()
@@ -191,8 +196,8 @@ class _Restoring:
             self._place(entry, name, self._hard_link)
         elif entry.kind == pax.SYMBOLIC_LINK:
             self._place(entry, name, self._symbolic_link)
-        elif entry.kind in (pax.FIFO, pax.CHARACTER, pax.DEVICE):
-            self._node(entry, name)
+        elif entry.kind in _NODES:
+            self._place(entry, name, self._node)
         else:
             self._troubles.add(path, f"is of a kind {printable(entry.kind)!r} that is not known here, and left out")
 
@@ -299,7 +304,7 @@ class _Restoring:
 
     def _unlock(self, name: bytes, there: os.stat_result) -> None:
         """Let its owner write into a folder that is read-only, until its mode is set in the end."""
-        if not self._is_root and there.st_mode & 0o700 != 0o700:
+        if there.st_mode & 0o700 != 0o700:
             fd = os.open(name, _LOOK | os.O_DIRECTORY, dir_fd=self._descent.fd)
             try:
                 with contextlib.suppress(PermissionError):
@@ -349,7 +354,10 @@ class _Restoring:
                 if entry.extents is None and entry.stored <= SMALL_BYTES:
                     _write_all(fd, self._archive.content(entry.stored))
                 else:
-                    self._archive.copy_to(fd, entry)
+                    try:
+                        self._archive.copy_to(fd, entry)
+                    except OSError as error:  # nobody knows where in the sequence
+                        raise self._broken_off(entry, error) from None
                     if entry.extents is not None:
                         os.ftruncate(fd, entry.size)  # a hole at the end
                 self._set.apply(fd, entry, prune=self._levels[-1].inherits)
@@ -397,17 +405,13 @@ class _Restoring:
         self._dress(entry, name)
 
     def _node(self, entry: Entry, name: bytes) -> None:
-        if entry.kind == pax.FIFO:
-            self._place(entry, name, lambda _, at: self._make_node(entry, at, stat.S_IFIFO, 0))
-        elif not self._is_root:
-            self._set.note("device nodes", entry.path, "only root may make them")
-        else:
-            kind = stat.S_IFCHR if entry.kind == pax.CHARACTER else stat.S_IFBLK
-            device = os.makedev(*entry.device)
-            self._place(entry, name, lambda _, at: self._make_node(entry, at, kind, device))
-
-    def _make_node(self, entry: Entry, name: bytes, kind: int, device: int) -> None:
-        os.mknod(name, kind | 0o600, device, dir_fd=self._descent.fd)
+        try:
+            os.mknod(name, _NODES[entry.kind] | 0o600, os.makedev(*entry.device), dir_fd=self._descent.fd)
+        except PermissionError as error:
+            if entry.kind == pax.FIFO:
+                raise
+            self._set.note("device nodes", entry.path, reason(error))
+            return
         self._dress(entry, name)
 
     def _dress(self, entry: Entry, name: bytes) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from . import acl, pax
 from .owners import Owners
-from .report import Unset, reason
+from .report import PATH_BYTES_KEPT, Unset, reason
 from .unpax import Entry
 
 Handle = int | bytes
@@ -67,6 +67,16 @@ def read_records(handle: Handle, owners: Owners, trouble: Callable[[str], None])
     return records
 
 
+def _kind(name: bytes) -> str:
+    """What an attribute is called in a report. Few words: a hostile archive must not fill it."""
+    if name in (acl.ACCESS, acl.DEFAULT):
+        return "access control list"
+    for namespace in ("user", "trusted", "security", "system"):
+        if name.startswith(namespace.encode() + b"."):
+            return f"{namespace}.* attributes"
+    return "extended attributes"
+
+
 class Setter:
     """Puts the metadata of archive entries on files. What cannot be set is counted per kind, not raised."""
 
@@ -83,7 +93,9 @@ class Setter:
         """Count that *kind* could not be set on *path*."""
         known = self._unset.get(kind)
         self._unset[kind] = (
-            Unset(kind, 1, path, why) if known is None else Unset(kind, known.entries + 1, known.path, known.why)
+            Unset(kind, 1, path[:PATH_BYTES_KEPT], why)
+            if known is None
+            else Unset(kind, known.entries + 1, known.path, known.why)
         )
 
     def apply(self, handle: Handle, entry: Entry, *, prune: bool = False) -> None:
@@ -148,9 +160,7 @@ class Setter:
             try:
                 os.setxattr(handle, name, value)
             except OSError as error:
-                listed = name in (acl.ACCESS, acl.DEFAULT)
-                kind = "access control list" if listed else f"{os.fsdecode(name).partition('.')[0]}.* attributes"
-                self.note(kind, entry.path, reason(error))
+                self.note(_kind(name), entry.path, reason(error))
             except ValueError:
                 self.note("extended attributes", entry.path, "a name holds a zero byte")
 

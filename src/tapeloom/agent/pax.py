@@ -24,6 +24,9 @@ RECORDS_BYTES_MAX = 16 << 20
 SPARSE_NAME = b"GNUSparseFile"
 """What stands in the old header of a sparse file: a reader that knows no sparse files makes this of its pieces."""
 
+PATH_BYTES_MAX = 1 << 20
+"""The longest path that is written or read: some thousand folders deep."""
+
 EXTENTS_MAX = 1 << 17
 """The most pieces of a sparse file. One that has more is written with its last piece up to its end."""
 

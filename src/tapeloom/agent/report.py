@@ -8,6 +8,9 @@ from dataclasses import dataclass
 NAMED_MAX = 1000
 """Troubles kept by name; those beyond are counted. A tree that cannot be read at all must not fill the memory."""
 
+PATH_BYTES_KEPT = 8 << 10
+_PRINTED_MAX = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
@@ -76,7 +79,7 @@ class Notes:
 
     def add(self, path: bytes, what: str) -> None:
         if len(self._named) < NAMED_MAX:
-            self._named.append(Trouble(path, what))
+            self._named.append(Trouble(path[:PATH_BYTES_KEPT], what))
         else:
             self.beyond += 1
 
@@ -85,7 +88,9 @@ class Notes:
 
 
 def printable(path: bytes) -> str:
-    """*path* for people: bytes that are not UTF-8, and control characters, as escapes."""
+    """*path* for people: what is not UTF-8 or would not print as escapes, the middle of a very long one left out."""
+    if len(path) > _PRINTED_MAX:
+        path = path[: _PRINTED_MAX // 2] + b"..." + path[-_PRINTED_MAX // 2 :]
     text = path.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -20,10 +21,14 @@ from .metadata import Handle, handle_of, read_records
 from .owners import Owners
 from .report import Notes, SourceReport, reason
 from .sink import Sink
-from .walk import FILE, FOLDER, Found, walk
+from .walk import FILE, FOLDER, Found, open_unseen, walk
 
-SMALL_BYTES = 64 << 10
-"""Up to this size a file is read into memory and goes out with its header in one write; measured, see bench/."""
+SMALL_BYTES = 32 << 10
+"""Up to this size a file is read into memory and goes out with its header in one write: about where the copy that this
+costs takes as long as the further calls that it saves."""
+
+AHEAD_BYTES = 1 << 20
+"""From this size on the system is told that a file will be read from end to end."""
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -55,12 +60,12 @@ class TreeSource:
         anything is written; errors.Stopped comes through from *sink*.
         """
         names = self._names()
+        excluded = _matcher(self._exclude)
         reading = _Reading(sink)
         opened: list[tuple[bytes, Path, int | None]] = []
         try:
             for name, path in names:
                 opened.append((name, path, _open_root(path)))
-            excluded = _matcher(self._exclude)
             while opened:
                 name, path, fd = opened.pop(0)
                 if fd is None:
@@ -86,7 +91,7 @@ class TreeSource:
         """Each path under the name that it has in the archive, in canonical order."""
         if not self._paths:
             raise SourceError("a source of files needs at least one path")
-        if len(self._paths) == 1 and self._paths[0].is_dir():
+        if len(self._paths) == 1 and os.path.isdir(self._paths[0]):
             return [(b".", self._paths[0])]
         named: dict[bytes, Path] = {}
         for path in self._paths:
@@ -104,7 +109,7 @@ class TreeSource:
 def _open_root(path: Path) -> int | None:
     """The folder *path*, open, or None where it is something else that exists."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return open_unseen(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except NotADirectoryError:
         try:
             os.stat(path)
@@ -122,7 +127,10 @@ def _matcher(patterns: Sequence[str]) -> Callable[[bytes], bool] | None:
         return None
     from pathspec import GitIgnoreSpec  # only where there is something to exclude: start-up time
 
-    match = GitIgnoreSpec.from_lines(patterns).match_file
+    try:
+        match = GitIgnoreSpec.from_lines(patterns).match_file
+    except (ValueError, re.error) as error:
+        raise SourceError(f"a pattern of `exclude` is none: {error}") from None
     return lambda path: match(os.fsdecode(path))
 
 
@@ -160,8 +168,12 @@ class _Reading:
 
     def single(self, path: Path, name: bytes) -> None:
         """A path that is not a folder, under *name*. Symbolic links are followed here and nowhere else."""
-        resolved = path.resolve()
-        parent = os.open(resolved.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            resolved = path.resolve(strict=True)
+            parent = os.open(resolved.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            self._unreadable(name, error)
+            return
         try:
             self._look(name, parent, os.fsencode(resolved.name))
         finally:
@@ -174,17 +186,18 @@ class _Reading:
         except OSError as error:
             self._unreadable(path, error)
             return
+        path = path.rstrip(b"/")
         try:
             status = os.fstat(fd)
             kind = stat.S_IFMT(status.st_mode)
             if kind == stat.S_IFREG:
                 self._file(path, parent, name)
             elif kind == stat.S_IFDIR:
-                self._unlisted(path, handle_of(fd), status, parent, name)
+                self._unlisted(path + b"/", handle_of(fd), status, parent, name)
             elif kind == stat.S_IFSOCK:
                 self._remarks.add(path, "a socket: it has no content and is left out")
             elif kind in _SPECIAL:
-                self._special(path.rstrip(b"/"), fd, status, _SPECIAL[kind])
+                self._special(path, fd, status, _SPECIAL[kind])
             else:
                 self.troubles.add(path, "is of a kind that an archive cannot hold, and left out")
         finally:
@@ -197,7 +210,6 @@ class _Reading:
             why = "it was put in place while its surroundings were read"
         except OSError as error:
             why = reason(error)
-        path = path.rstrip(b"/") + b"/"
         self._folder(path, handle, status)
         self.troubles.add(path, f"the folder cannot be listed, its content is missing: {why}")
 
@@ -216,7 +228,7 @@ class _Reading:
 
     def _file(self, path: bytes, parent: int, name: bytes) -> None:
         try:
-            fd = self._open(name, parent)
+            fd = open_unseen(name, _OPEN, parent)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):  # no file any more
                 self._look(path, parent, name)
@@ -227,18 +239,10 @@ class _Reading:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 self._look(path, parent, name)
-            elif status.st_nlink == 1 or not self._linked(path, status):
+            elif not self._linked(path, status):
                 self._content(path, fd, status)
         finally:
             os.close(fd)
-
-    def _open(self, name: bytes, parent: int) -> int:
-        try:
-            return os.open(name, _OPEN | os.O_NOATIME, dir_fd=parent)
-        except PermissionError as error:
-            if error.errno != errno.EPERM:
-                raise
-        return os.open(name, _OPEN, dir_fd=parent)  # another's file: reading it touches its access time
 
     def _content(self, path: bytes, fd: int, status: os.stat_result) -> None:
         size = status.st_size
@@ -282,8 +286,11 @@ class _Reading:
             self._sink.write(self._header(pax.SPARSE_NAME, pax.REGULAR, status, size=whole, records=records) + mapped)
         else:
             self._sink.write(self._header(path, pax.REGULAR, status, size=size, records=records))
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        if size >= AHEAD_BYTES:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         for offset, length in extents:
+            if not length:
+                continue
             got, failed = self._sink.pump(fd, offset, length)
             if got != length:
                 self._sink.zeros(length - got)
@@ -324,7 +331,7 @@ class _Reading:
         *,
         size: int = 0,
         link: bytes = b"",
-        records: list[bytes] | None = None,
+        records: Sequence[bytes] = (),
     ) -> bytes:
         return pax.header(
             path,
@@ -334,7 +341,7 @@ class _Reading:
             link=link,
             user=self._owners.user(status.st_uid),
             group=self._owners.group(status.st_gid),
-            records=records or (),
+            records=records,
         )
 
     def _unreadable(self, path: bytes, error: OSError) -> None:

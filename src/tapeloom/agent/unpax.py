@@ -180,10 +180,16 @@ class Unpax:
             entry.atime = _seconds(records, b"atime", path)
         if kind in (pax.HARD_LINK, pax.SYMBOLIC_LINK):
             entry.link = records.get(b"linkpath") or _string(block, 157, 100)
+            if len(entry.link) > pax.PATH_BYTES_MAX:
+                raise FormatError(f"{printable(path)} in the archive is a link to a name of {len(entry.link)} bytes")
         elif kind in (pax.CHARACTER, pax.DEVICE):
             entry.device = (_number(block, 329, 8), _number(block, 337, 8))
             if not all(0 <= number < 1 << 32 for number in entry.device):
                 raise FormatError(f"{printable(path)} in the archive is a device with numbers that are none")
+        if len(path) > pax.PATH_BYTES_MAX:
+            raise FormatError(
+                f"{printable(path)} in the archive is a name of {len(path)} bytes, which no file can have"
+            )
         if not 0 <= size <= _SIZE_MAX:
             raise FormatError(f"{printable(path)} in the archive has a size that no file can have")
         if block[156:157] in _BODILESS:
@@ -202,7 +208,7 @@ class Unpax:
         return entry
 
     def _sparse(self, entry: Entry, records: dict[bytes, bytes]) -> None:
-        entry.path = records.get(b"GNU.sparse.name", entry.path)
+        entry.path = records.get(b"GNU.sparse.name", entry.path)[: pax.PATH_BYTES_MAX]
         version = (records.get(b"GNU.sparse.major"), records.get(b"GNU.sparse.minor"))
         if entry.kind != pax.REGULAR or version != (b"1", b"0"):
             raise FormatError(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+from . import pax
 from .descent import FOLDER_FLAGS, Descent
 from .report import reason
 
@@ -18,6 +20,9 @@ FILE = 0
 FOLDER = 1
 OTHER = 2
 """What a folder says of a name: a regular file, a folder that is open now, or anything that needs a closer look."""
+
+FOLDER_PATH_BYTES_MAX = pax.PATH_BYTES_MAX - 2 * 255
+"""A name in it still fits."""
 
 Trouble = Callable[[bytes, str], None]
 
@@ -68,6 +73,9 @@ def walk(
                 if kind != FOLDER:
                     yield Found(below, kind, parent, name)
                     continue
+                if len(below) > FOLDER_PATH_BYTES_MAX:
+                    trouble(below, "the folder lies too deep for an archive and is left out")
+                    continue
                 fd = _open_folder(parent, name)
                 if fd is None:
                     yield Found(below, OTHER, parent, name)
@@ -86,17 +94,20 @@ def walk(
         descent.close()
 
 
+def open_unseen(path: bytes | Path, flags: int, parent: int | None = None) -> int:
+    """Open *path* so that reading leaves its access time alone, where that is allowed: to its owner and to root."""
+    try:
+        return os.open(path, flags | os.O_NOATIME, dir_fd=parent)
+    except PermissionError as error:
+        if error.errno != errno.EPERM:
+            raise
+    return os.open(path, flags, dir_fd=parent)
+
+
 def _open_folder(parent: int, name: bytes) -> int | None:
     """The folder, open, or None where that cannot be: whoever looks closer will say why."""
     try:
-        return os.open(name, FOLDER_FLAGS | os.O_NOATIME, dir_fd=parent)
-    except PermissionError as error:
-        if error.errno != errno.EPERM:
-            return None
-    except OSError:
-        return None
-    try:  # only its owner may read a folder without touching its access time
-        return os.open(name, FOLDER_FLAGS, dir_fd=parent)
+        return open_unseen(name, FOLDER_FLAGS, parent)
     except OSError:
         return None
 

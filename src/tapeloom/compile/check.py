@@ -18,8 +18,10 @@ from tapeloom.graph import (
     FEEDING_KINDS,
     Node,
     Part,
+    agent_node,
     chains,
     coupled_agents,
+    coupled_buffers,
     downstream,
     parts,
     upstream,
@@ -60,7 +62,7 @@ def _problem(draft: Draft, what: str, node: Node, *keys: str, hint: str | None =
 
 
 def _circle(graph: nx.DiGraph, members: set[Node]) -> list[Node]:
-    """One circle among the members, from its first node in file order back to that node."""
+    """One circle among the members, the first node once more at its end."""
     inside = graph.subgraph(members)
     start = next(node for node in graph if node in members)
     edges = nx.find_cycle(inside, start)
@@ -129,16 +131,11 @@ def _producers_split(draft: Draft) -> Iterator[Problem]:
 
 
 def _written_twice(draft: Draft) -> Iterator[Problem]:
-    head: dict[Node, Node] = {}
+    coupled = coupled_buffers(draft.graph)
+    feeds_of = {node: feeds for head, feeds in _heads(draft) for node in (head, *nx.descendants(coupled, head))}
     written: dict[tuple[str, str], Node] = {}
-    for first, _ in _heads(draft):
-        for node in nx.bfs_tree(draft.graph.subgraph(parts(draft.graph, Part.BUFFER)), first):
-            head[node] = first
-    for node in parts(draft.graph, Part.BUFFER):
-        if draft.agent(node).kind == "restore":
-            continue
-        first = head[node]
-        for feed in dict.fromkeys(draft.agent(first).buffers[first.name]):
+    for node in coupled:
+        for feed in feeds_of[node] if draft.agent(node).kind != "restore" else ():
             other = written.setdefault((node.agent, feed), node)
             if other != node:
                 what = f"{quoted(node.agent)} would write {quoted(feed)} twice, from {other.name} and from {node.name}"
@@ -157,7 +154,7 @@ def _waiting_circles(draft: Draft) -> Iterator[Problem]:
     links: defaultdict[tuple[Node, Node], list[Node]] = defaultdict(list)
     for node in parts(draft.graph, Part.BUFFER):
         for below in downstream(draft.graph, node):
-            links[Node(Part.AGENT, node.agent, ""), Node(Part.AGENT, below.agent, "")].append(below)
+            links[agent_node(node.agent), agent_node(below.agent)].append(below)
     for members in nx.strongly_connected_components(coupled):
         if len(members) > 1:
             circle = _circle(coupled, members)

@@ -11,13 +11,13 @@ import networkx as nx  # type: ignore[import-untyped]
 
 from tapeloom.compile.draft import Draft, Stream
 from tapeloom.compile.place import feed_of, heads
-from tapeloom.graph import Part
+from tapeloom.graph import coupled_buffers
 from tapeloom.schedule import Feed
 
 
 def share(draft: Draft) -> None:
     """One stream for each tree of chains, in file order of their first buffers."""
-    coupled = draft.graph.subgraph([node for node in draft.graph if node.part is Part.BUFFER])
+    coupled = coupled_buffers(draft.graph)
     position = {node: row for row, node in enumerate(draft.graph)}
     for head in heads(draft):
         feeds = draft.agent(head).buffers[head.name]

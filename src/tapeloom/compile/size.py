@@ -14,19 +14,16 @@ from tapeloom.compile.place import feed_of, heads
 from tapeloom.config.units import show_bytes
 from tapeloom.errors import ConfigError, Problem
 from tapeloom.graph import Part, parts
-from tapeloom.limits import PAGE_BYTES, SLOTS_PER_BUFFER_MIN
+from tapeloom.limits import PAGE_BYTES, PRODUCER_END_SLOTS, SLOTS_PER_BUFFER_MIN
 from tapeloom.schedule import Feed
 
-END_SLOTS_PER_PRODUCER = 2
-"""Slots of ours for the last blocks of a producer's object."""
-
-# ----- Control structures of the kernel. To be replaced by the sizes that the compiled kernel states. -----------------
-JOB_CONTROL_BYTES = PAGE_BYTES
+# ----- What the kernel's tables take, from csrc/arena.h; a test compares the sum with what the kernel asks for. -------
+JOB_CONTROL_BYTES = PAGE_BYTES  # the head of the arena, and what is lost in rounding tables to lines and pages
 SLOT_CONTROL_BYTES = 64
-STREAM_CONTROL_BYTES = 256
+STREAM_CONTROL_BYTES = 192
 RING_ENTRY_BYTES = 4
-CURSOR_CONTROL_BYTES = 128
-AGENT_CONTROL_BYTES = 512
+CURSOR_CONTROL_BYTES = 68
+AGENT_CONTROL_BYTES = 256
 PRODUCER_CONTROL_BYTES = PAGE_BYTES
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -38,7 +35,7 @@ def slot_bytes(draft: Draft) -> int:
 
 def slots_min(feeds: list[Feed]) -> int:
     """The fewest slots with which streams that are fed like this can run."""
-    return len(feeds) * SLOTS_PER_BUFFER_MIN + feeds.count(Feed.PRODUCER) * END_SLOTS_PER_PRODUCER
+    return len(feeds) * SLOTS_PER_BUFFER_MIN + feeds.count(Feed.PRODUCER) * PRODUCER_END_SLOTS
 
 
 def find_shortage(draft: Draft) -> Problem | None:
@@ -77,7 +74,7 @@ def size(draft: Draft) -> None:
         raise ConfigError([shortage])
     streams = draft.streams
     producers = [stream for stream in streams if stream.feed is Feed.PRODUCER]
-    end_slots = len(producers) * END_SLOTS_PER_PRODUCER
+    end_slots = len(producers) * PRODUCER_END_SLOTS
     draft.slots = draft.config.server.memory // slot_bytes(draft)
     even_share = (draft.slots - end_slots) // len(streams)
     for stream in streams:
@@ -103,10 +100,16 @@ def _itemise(draft: Draft, producers: list[Stream]) -> None:
         *((f"slots of producer {', '.join(stream.feeds)}", stream.quota, each) for stream in producers),
         ("slot control", draft.slots, SLOT_CONTROL_BYTES),
         ("stream control", len(draft.streams), STREAM_CONTROL_BYTES),
-        ("ring entries", sum(stream.cap for stream in draft.streams), RING_ENTRY_BYTES),
+        ("ring entries", sum(map(_ring_entries, draft.streams)), RING_ENTRY_BYTES),
         ("cursor control", cursors, CURSOR_CONTROL_BYTES),
         ("agent control", agents, AGENT_CONTROL_BYTES),
         ("producer control", len(producers), PRODUCER_CONTROL_BYTES),
         ("job control", 1, JOB_CONTROL_BYTES),
     ]
     draft.memory = [item for item in items if item[1]]
+
+
+def _ring_entries(stream: Stream) -> int:
+    """A power of two that holds all slots the stream can have at once."""
+    slots = stream.cap + (PRODUCER_END_SLOTS if stream.feed is Feed.PRODUCER else 0)
+    return 1 << (slots - 1).bit_length()

@@ -2,7 +2,8 @@
 
 ::
 
-    units, values, forms    what a key may hold (pydantic), and the JSON Schema for editors
+    units, devices, values, forms
+                            what a key may hold (pydantic), and the JSON Schema for editors
     places                  the line of every key
     check                   names, chains and drives: what fits together
     wording                 pydantic's findings as sentences

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tapeloom import limits
+from tapeloom.config.devices import split_device
 from tapeloom.config.faults import Fault, Path, listed, nearest, quoted
 
 KINDS: Final = ("backup", "mirror", "restore", "copy")
@@ -43,7 +44,12 @@ class Wired:
 
 
 def check(tables: dict[str, Any]) -> list[Fault]:
-    """All mistakes in how the tables of a file refer to one another, and in the names they have."""
+    """All mistakes in how the tables of a file refer to one another, and in the names they have.
+
+    A buffer is fed twice where it names two upstream buffers, where one source feeds two buffers of a backup group, and
+    where one stream reaches an agent by two of its buffers. Two backup groups are two jobs: they may share drives,
+    sources and mirrors.
+    """
     agents = list(_agents(tables))
     by_name: dict[str, Wired] = {}
     for agent in agents:
@@ -72,7 +78,7 @@ def _agents(tables: dict[str, Any]) -> Iterator[Wired]:
                 if isinstance(agent, dict) and not _is_setting(kind, name):
                     drive = agent.get("drive")
                     buffers = {key: _strings(value) for key, value in _items(agent.get("buffers"))}
-                    yield Wired(name, kind, group, drive if isinstance(drive, str) else None, buffers)
+                    yield Wired(name, kind, group, drive if drive and isinstance(drive, str) else None, buffers)
 
 
 def _is_setting(kind: str, key: str) -> bool:
@@ -158,13 +164,15 @@ def _empty_groups(tables: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _same_devices(tables: dict[str, Any]) -> Iterator[Fault]:
-    first: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
     for name, drive in _items(tables.get("drives")):
         device = drive.get("device") if isinstance(drive, dict) else drive
-        if not isinstance(device, str) or not device.startswith(("vtape:", "/dev/")):
+        if not isinstance(device, str):
             continue
-        kind, _, path = device.rpartition(":") if device.startswith("vtape:") else ("", "", device)
-        other = first.setdefault(f"{kind}:{os.path.normpath(path)}", name)
+        kind, place, _ = split_device(device)
+        if kind not in ("", "vtape") or not place:
+            continue
+        other = first.setdefault((kind, os.path.normpath(place)), name)
         if other != name:
             at: Path = ("drives", name, "device") if isinstance(drive, dict) else ("drives", name)
             yield Fault(at, f"{quoted(device)} is the device of drive {quoted(other)} already")
@@ -246,7 +254,7 @@ class _Wiring:
         return {(upstream.kind, upstream.group) for upstream in fed_by}
 
     def loops(self) -> Iterator[Fault]:
-        """Each loop once, at the buffer of it that comes first in the file."""
+        """Each loop once, at one buffer of it."""
         done: set[Buffer] = set()
         for agent in self._agents.values():
             for name in agent.buffers:
@@ -280,7 +288,7 @@ def _bad_reference(feed: str, agent: Wired, by_name: dict[str, Wired]) -> tuple[
     name, dot, buffer = feed.partition(".")
     if not (name and dot and buffer) or "." in buffer:
         # most likely what is meant is that agent, or the buffer that takes the source of this name
-        named = [(name, key) for key in upstream[name].buffers] if name in upstream else []
+        named = [(name, key) for key in upstream[name].buffers] if feed in upstream else []
         takers = [(other.name, key) for other in others for key, of in other.buffers.items() if feed in of]
         meant = listed([_dotted(buffer) for buffer in (named or takers)[:3]], "or")
         hint = f"did you mean {meant}?" if meant else _nearest_buffer(feed, others)
@@ -357,7 +365,6 @@ def _streams_fed_twice(agents: list[Wired], wiring: _Wiring) -> Iterator[Fault]:
             other = first.setdefault(head, buffer)
             if other != buffer:
                 chain = " <- ".join(_dotted(link) for link in wiring.chain((agent.name, buffer)))
-                what = (
-                    f"{quoted(agent.name)} is fed by {_dotted(head)} twice: its buffer {quoted(other)} takes it already"
-                )
+                fed = f"agent {quoted(agent.name)} is fed by {_dotted(head)} twice"
+                what = f"{fed}: its buffer {quoted(other)} takes it already"
                 yield Fault(agent.buffer_at(buffer), what, f"here it comes by {chain}")

@@ -33,7 +33,9 @@ class Malformed(ValueError):
 def quoted(value: object) -> str:
     """A value as one would write it in the file, cut where it is long; names and strings in double quotes."""
     if isinstance(value, str):
-        text = json.dumps(value[: _SHOWN_CHARACTERS + 1], ensure_ascii=False)
+        shown = json.dumps(value[: _SHOWN_CHARACTERS + 1], ensure_ascii=False)
+        # what a terminal would act upon is never printed raw
+        text = "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in shown)
     elif isinstance(value, bool):
         text = str(value).lower()
     elif isinstance(value, int):
@@ -67,7 +69,7 @@ def listed(names: Iterable[str], last: str = "and") -> str:
 
 
 def nearest(name: str, known: Iterable[str], noun: str = "") -> str | None:
-    """A hint that names what comes nearest; where nothing does and there are few, all of them (as `noun`)."""
+    """A hint that names what comes nearest; where nothing is near and there is a `noun`, the first few of all."""
     names = list(dict.fromkeys(known))
     folded = [other for other in names if other.casefold() == name.casefold()]
     close = folded or get_close_matches(name, names, n=3, cutoff=0.6)
@@ -76,7 +78,7 @@ def nearest(name: str, known: Iterable[str], noun: str = "") -> str | None:
         return f"did you mean {listed([other for other in close if _likeness(name, other) == best], 'or')}?"
     if noun and names:
         more = " ..." if len(names) > _SHOWN_NAMES else ""
-        return f"{noun}: {', '.join(quoted(other) for other in names[:_SHOWN_NAMES])}{more}"
+        return f"{noun}: {', '.join(map(quoted, names[:_SHOWN_NAMES]))}{more}"
     return None
 
 

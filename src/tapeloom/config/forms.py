@@ -134,6 +134,12 @@ class DriveForm(Form):
         description="What the drive is expected to take: from it `tapeloom plan` predicts the bottleneck.",
     )
 
+    @model_validator(mode="after")
+    def _has_an_end(self) -> DriveForm:
+        if self.capacity is not None and self.device.startswith("null:"):
+            raise Malformed("a null device has no end", 'leave out "capacity"')
+        return self
+
 
 class SourceForm(Form):
     """Where a data sequence comes from. `D1 = "data/D1"` is short for `path = "data/D1"`."""
@@ -317,9 +323,7 @@ class ConfigForm(Form):
     model_config = ConfigDict(title="tapeloom.toml")
     noun = "the configuration"
 
-    server: ServerForm = Field(
-        default=ServerForm(), description="Where tapeloom keeps its state, and the sizes that hold for every job."
-    )
+    server: ServerForm = Field(default=ServerForm(), description="State, block size and memory.")
     drives: dict[str, DriveForm] = Field(min_length=1, json_schema_extra=_NAMES, description="The recorders, by name.")
     sources: dict[str, SourceForm] = Field(
         default={}, json_schema_extra=_SOURCE_NAMES, description="What is backed up, by name."

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from tapeloom import limits
 from tapeloom.config.check import check
+from tapeloom.config.devices import split_device
 from tapeloom.config.faults import Path as KeyPath
 from tapeloom.config.faults import dotted, quoted
 from tapeloom.config.forms import AgentForm, ConfigForm, DriveForm, GroupForm, SourceForm, WritingForm
@@ -51,17 +52,21 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 
 def missing_paths(config: Config) -> list[Problem]:
-    """One problem for each path of a source that does not exist now.
+    """One problem for each path of a source that does not exist, or cannot be reached, now.
 
     That is no mistake in the file, since a disk may not be mounted yet.
     """
     problems = []
     for source in config.sources.values():
         for number, path in enumerate(source.paths):
-            if not os.path.lexists(path):
+            try:
+                os.stat(path)  # follows links, as reading the source does
+            except OSError as error:
+                missing = isinstance(error, FileNotFoundError)
+                reason = "does not exist" if missing else f"cannot be reached: {error.strerror}"
                 item: KeyPath = ("sources", source.name, "paths", number)
                 at = item if item in config.lines else ("sources", source.name, "path")
-                problems.append(config.problem(f"source {quoted(source.name)}: {path} does not exist", *at))
+                problems.append(config.problem(f"source {quoted(source.name)}: {path} {reason}", *at))
     return problems
 
 
@@ -149,9 +154,10 @@ class _Builder:
         return self._folder / text
 
     def _drive(self, name: str, form: DriveForm) -> Drive:
-        kind, _, rest = form.device.partition(":")
-        device = f"vtape:{self._path(rest)}" if kind == "vtape" else form.device
-        return Drive(name, device, form.capacity, form.rate)
+        device = split_device(form.device)
+        if device.kind == "vtape":
+            device = device._replace(place=str(self._path(device.place)))
+        return Drive(name, str(device), form.capacity, form.rate)
 
     def _source(self, name: str, form: SourceForm) -> Source:
         paths = form.paths or ([form.path] if form.path is not None else [])

@@ -27,8 +27,8 @@ class Server:
 class Drive:
     """A recorder.
 
-    `device` is "vtape:" and an absolute path, "null:", "memory:" or a path below /dev. `capacity` is in bytes a
-    cartridge, `rate` in bytes per second; None where the file does not say.
+    `device` is "vtape:" and an absolute path, "null:" or "memory:" (options of the driver behind a question mark), or a
+    path below /dev. `capacity` is in bytes a cartridge, `rate` in bytes per second; None where the file does not say.
     """
 
     name: str

@@ -7,49 +7,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from tapeloom import limits
-from tapeloom.config import units
-from tapeloom.config.faults import Malformed, listed, nearest, quoted
+from tapeloom.config import devices, units
+from tapeloom.config.devices import check_device, check_path
+from tapeloom.config.faults import Malformed, quoted
 
-DEVICE_KINDS: Final = ("vtape", "null", "memory")
 REFERENCE_PATTERN: Final = r"^[^./]+\.[^./]+$"
 
 OnLag = Literal["wait", "detach", "spool"]
-
-
-def _path(value: str) -> str:
-    if not value:
-        raise Malformed("the path is empty")
-    if "\0" in value:
-        raise Malformed("a path cannot hold the character NUL")
-    if value.startswith("~"):
-        raise Malformed(
-            f"{quoted(value)}: ~ is not expanded", 'write the whole path, or "./~..." where a name begins with ~'
-        )
-    return value
-
-
-def _device(value: str) -> str:
-    if value.startswith("/dev/"):
-        if value.startswith("/dev/st") and value[7:8].isdigit():
-            raise Malformed(
-                f"{quoted(value)} rewinds the tape whenever it is closed",
-                f"did you mean {quoted('/dev/n' + value[5:])}?",
-            )
-        _path(value)
-        return value
-    kind, colon, rest = value.partition(":")
-    if not colon:
-        meant = f"{kind}:" if kind in DEVICE_KINDS[1:] else f"vtape:{value}"
-        raise Malformed(f"{quoted(value)} does not say what kind of device it is", f"did you mean {quoted(meant)}?")
-    if kind not in DEVICE_KINDS:
-        known = [f"{other}:" for other in DEVICE_KINDS]
-        hint = nearest(f"{kind}:", known) or f"devices are {listed([*known, '/dev/...'])}"
-        raise Malformed(f"{quoted(kind + ':')} is not a kind of device", hint)
-    if kind == "vtape":
-        _path(rest)
-    elif kind == "null" and rest:
-        raise Malformed(f"{quoted(value)}: a null device has no path", 'did you mean "null:"?')
-    return value
 
 
 def _block(value: int) -> int:
@@ -102,12 +66,13 @@ def _schema(*branches: dict[str, Any]) -> WithJsonSchema:
 
 
 _STRINGS: Final = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
+_WORDS: Final = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 _STRING: Final = {"type": "string", "minLength": 1}
 _BYTES_TEXT: Final = {"type": "string", "pattern": units.BYTES_PATTERN}
 _SECONDS_TEXT: Final = {"type": "string", "pattern": units.SECONDS_PATTERN}
 
 Text = Annotated[str, Field(min_length=1)]
-PathText = Annotated[str, AfterValidator(_path), _schema({"type": "string", "pattern": r"^[^~\x00]"})]
+PathText = Annotated[str, AfterValidator(check_path), _schema({"type": "string", "pattern": r"^[^~\x00]"})]
 Size = Annotated[int, BeforeValidator(units.parse_bytes), _schema({"type": "integer", "minimum": 0}, _BYTES_TEXT)]
 SomeBytes = Annotated[Size, AfterValidator(_some)]
 Rate = Annotated[
@@ -120,8 +85,8 @@ Seconds = Annotated[
 ]
 Device = Annotated[
     str,
-    AfterValidator(_device),
-    _schema({"type": "string", "pattern": r"^(vtape:[^~\x00]|null:$|memory:|/dev/(?!st[0-9]).)"}),
+    AfterValidator(check_device),
+    _schema({"type": "string", "pattern": devices.PATTERN}),
 ]
 Feeds = Annotated[list[Text], Field(min_length=1), BeforeValidator(_as_list), _schema(_STRING, _STRINGS)]
 _REFERENCE: Final = {"type": "string", "pattern": REFERENCE_PATTERN}
@@ -133,5 +98,5 @@ Reference = Annotated[
 ]
 Paths = Annotated[list[PathText], Field(min_length=1)]
 Block = Annotated[Size, AfterValidator(_block)]
-Command = Annotated[str | list[str], PlainValidator(_command), _schema(_STRING, _STRINGS)]
+Command = Annotated[str | list[str], PlainValidator(_command), _schema(_STRING, _WORDS)]
 Patterns = Annotated[list[str], AfterValidator(_patterns)]

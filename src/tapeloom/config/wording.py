@@ -49,8 +49,8 @@ def _fault(finding: ErrorDetails, at: Path) -> Fault:
             form = _form_at(at[:-1])
             hint = nearest(str(at[-1]), _keys(form), "its keys are")
             return Fault(at, f"this is not a key of {form.noun}", hint)
-        case "missing" if at == ("drives",):
-            return Fault((), "there is no drive", 'for example, below [drives]: R1 = "vtape:tapes/R1"')
+        case "missing" | "too_short" if at == ("drives",):
+            return Fault(at, "there is no drive", 'for example, below [drives]: R1 = "vtape:tapes/R1"')
         case "missing":
             return Fault(at[:-1], f"{quoted(at[-1])} is missing", _wanted(at))
         case "too_short" | "string_too_short":

@@ -1,7 +1,8 @@
 """What a drive is, for Python: the contract of csrc/device.h, its outcomes as values and exceptions.
 
 The semantics are those of the Linux st driver in variable block mode, but every outcome is a `Status` of its own. One
-thread at a time uses a drive; only `release_hang` and `close` may come from another, while a write hangs on purpose.
+thread at a time uses a drive; only `release_hang`, `wait_hang` and `close` may come from another, while a write hangs
+on purpose.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class Device(Protocol):
     is unknown.
 
     Leaving the place behind a written block by `rewind`, `locate`, `space_filemarks` backwards, `unload` or `close`
-    writes a filemark first, as the st driver does. So a filemark alone proves nothing: what was written is complete where
-    every call since the filemark before, and the `write_filemarks` that ended it, has succeeded.
+    writes a filemark first, as the st driver does. So a filemark alone proves nothing: what was written is complete
+    where every call since the filemark before, and the `write_filemarks` that ended it, has succeeded.
     """
 
     name: str
@@ -146,12 +147,12 @@ class Device(Protocol):
         """The names of all cartridges that `load` could take, in order."""
 
     def new_cartridge(self, name: str) -> None:
-        """Makes a blank cartridge. UsageError: the name is taken, or is not made of 1 to 32 of A-Z a-z 0-9 . _ - without a
+        """Makes a blank cartridge. UsageError: the name is taken, or not made of 1 to 32 of A-Z a-z 0-9 . _ - without a
         dot in front, or this drive cannot make one."""
 
     def load(self, cartridge: str | None = None) -> None:
-        """Puts a cartridge in, rewound; the one in the drive goes out first. None: the one that is in already, or else the
-        next of the stack behind the last one loaded. NoMedium: there is none."""
+        """Puts a cartridge in, rewound; the one in the drive goes out first. None: the one that is in already, or else
+        the next of the stack behind the last one loaded. NoMedium: there is none."""
 
     def unload(self) -> None:
         """Takes the cartridge out; it is out even if this raises. Nothing happens where there is none."""
@@ -174,17 +175,23 @@ class Device(Protocol):
     def to_end_of_data(self) -> None: ...
 
     def space_filemarks(self, count: int) -> Status:
-        """Behind the count-th filemark, or with count < 0 before the count-th back. OK; BEGIN_OF_TAPE, and stands there.
-        EndOfData: there are not so many, the tape stands at the end of data."""
+        """Behind the count-th filemark, or with count < 0 before the count-th back. OK; BEGIN_OF_TAPE, and stands
+        there. EndOfData: there are not so many, the tape stands at the end of data."""
 
     def space_blocks(self, count: int) -> Status:
-        """Over count blocks, backwards with count < 0. OK; FILEMARK: stopped behind a filemark, or going backwards before
-        it; BEGIN_OF_TAPE. EndOfData."""
+        """Over count blocks, backwards with count < 0. OK; FILEMARK: stopped behind a filemark, or going backwards
+        before it; BEGIN_OF_TAPE. EndOfData."""
 
     def position(self) -> Position: ...
 
+    def failure(self, status: int, what: str) -> DeviceError:
+        """The exception for a status that the kernel got from `ops_address` while it did `what`."""
+
     def release_hang(self) -> None:
         """A write that hangs on purpose (`Trouble.hang_write`) goes on."""
+
+    def wait_hang(self, seconds: float) -> bool:
+        """Waits until a write hangs on purpose; False: none does after so long."""
 
     def close(self) -> None:
         """Unloads and lets go of the drive. A write that hangs on purpose comes back with ERR_IO first. May be called

@@ -40,8 +40,7 @@ class MemoryDrive(TapeDrive):
     def _shut_medium(self, medium: Medium) -> None:
         """The files stay open: they are the cartridge."""
 
-    def _free(self) -> None:
-        super()._free()
+    def _let_go(self) -> None:
         for medium in self._media.values():
             os.close(medium.data_fd)
             os.close(medium.index_fd)

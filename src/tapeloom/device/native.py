@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Position, Status, failure
 from tapeloom.device.trouble import Trouble
-from tapeloom.errors import UsageError
+from tapeloom.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -19,23 +19,31 @@ if TYPE_CHECKING:
 _U64_MAX = 2**64 - 1
 
 
+def owned(made: Any, free: Any) -> Any:
+    """Memory from C that lives as long as something refers to it: a call that comes back late still finds it."""
+    if not made:
+        raise MemoryError
+    return ffi.gc(made, free)
+
+
 class NativeDrive(ABC):
-    """A `Device` over a table and a handle; a subclass knows its cartridges and frees what it made.
+    """A `Device` over a table and a handle; a subclass knows its cartridges.
 
     `trouble` puts a second table around the first, which every call goes through, the kernel's too.
     """
 
     def __init__(self, name: str, spec: str, ops: Any, handle: Any, trouble: Trouble | None = None) -> None:
+        self._closed = False
         self.name = name
         self.spec = spec
+        self._owned = handle
         self._ops, self._handle = ops, ffi.cast("void *", handle)
         self._trouble = None
         if trouble is not None:
             read_at = _U64_MAX if trouble.fail_read_at is None else trouble.fail_read_at
             counts = (trouble.fail_write, trouble.late_write, trouble.hang_write, trouble.fail_filemark, read_at)
-            self._trouble = lib.tl_trouble_new(ops, self._handle, ffi.new("struct tl_trouble_plan *", counts))
-            if not self._trouble:
-                raise MemoryError
+            made = lib.tl_trouble_new(ops, self._handle, ffi.new("struct tl_trouble_plan *", counts))
+            self._trouble = owned(made, lib.tl_trouble_free)
             self._ops, self._handle = lib.tl_trouble_ops(), ffi.cast("void *", self._trouble)
 
     @abstractmethod
@@ -59,8 +67,8 @@ class NativeDrive(ABC):
     def write_protected(self) -> bool: ...
 
     @abstractmethod
-    def _free(self) -> None:
-        """Gives back everything but the table around it; called once, with nothing loaded."""
+    def _let_go(self) -> None:
+        """Lets go of what other processes could want; called once, with nothing loaded."""
 
     @property
     def block_bytes_max(self) -> int:
@@ -121,18 +129,15 @@ class NativeDrive(ABC):
         return bool(self._trouble and lib.tl_trouble_wait_hang(self._trouble, int(seconds * 1000)))
 
     def close(self) -> None:
-        if not self._handle:
+        if self._closed:
             return
         if self._trouble:
             lib.tl_trouble_abandon(self._trouble)
         try:
             self.unload()
         finally:
-            self._handle = ffi.NULL
-            if self._trouble:
-                lib.tl_trouble_free(self._trouble)
-                self._trouble = None
-            self._free()
+            self._closed = True
+            self._let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +148,7 @@ class NativeDrive(ABC):
         self.close()
 
     def _open_handle(self) -> Any:
-        if not self._handle:
+        if self._closed:
             raise UsageError(f"drive {self.name}: it is closed; open it again")
         return self._handle
 
@@ -154,6 +159,10 @@ class NativeDrive(ABC):
         if status in (Status.END_OF_DATA, Status.END_OF_MEDIUM) or status >= Status.ERR_IO:
             raise failure(status, self._place(what), lib.tl_last_errno(self._ops, handle))
         return Status(status)
+
+    def failure(self, status: int, what: str) -> DeviceError:
+        """The exception for a status that the kernel got from `ops_address` while it did `what`."""
+        return failure(status, self._place(what), lib.tl_last_errno(self._ops, self._open_handle()))
 
     def _place(self, what: str) -> str:
         cartridge = f", cartridge {self.loaded}" if self.loaded else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
-from tapeloom.device.native import NativeDrive
+from tapeloom.device.native import NativeDrive, owned
 from tapeloom.device.tape import check_cartridge_name
 from tapeloom.device.trouble import Trouble
 from tapeloom.errors import NoMedium, UsageError
@@ -41,9 +41,7 @@ class NullDrive(NativeDrive):
     ) -> None:
         if rate is not None and rate <= 0:
             raise UsageError(f"drive {name}: a rate of {rate} bytes a second never ends")
-        self._null = lib.tl_null_new(rate or 0, buffer)
-        if not self._null:
-            raise MemoryError
+        self._null = owned(lib.tl_null_new(rate or 0, buffer), lib.tl_null_free)
         self._names = ["null"]
         self._loaded: str | None = "null"
         super().__init__(name, "null:", lib.tl_null_ops(), self._null, trouble)
@@ -83,5 +81,5 @@ class NullDrive(NativeDrive):
             raise failure(Status.ERR_NO_MEDIUM, f"drive {self.name}")
         return False
 
-    def _free(self) -> None:
-        lib.tl_null_free(self._null)
+    def _let_go(self) -> None:
+        """Nobody else could want it."""

@@ -1,7 +1,8 @@
-"""A drive is one process's at a time: a lock file that names its holder, and frees itself when the holder dies."""
+"""A drive is one process's at a time: a lock file that names its holder, and is free as soon as the holder is dead."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -12,20 +13,35 @@ LOCK_FILE = ".held"
 
 
 class Reservation:
-    """Held from construction until `release`. HeldError: somebody else has it, also in this very process."""
+    """Held from construction until `release`. HeldError: somebody has it, also where that is this very process."""
 
     def __init__(self, folder_fd: int, what: str) -> None:
-        self._fd = os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder_fd)
+        self._fd, self._named = _open_lock(folder_fd)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._fd, 4096, 0).decode(errors="replace").strip()
+            holder = os.pread(self._fd, 4096, 0).decode(errors="replace").strip() if self._named else ""
             os.close(self._fd)
-            raise HeldError(f"{what} is held by {holder or 'a process that is just starting'}") from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"pid {os.getpid()}: {' '.join(sys.orig_argv)}\n".encode(errors="replace")[:4096], 0)
+            raise HeldError(f"{what} is held by {holder or 'a process that could not leave its name'}") from None
+        self._sign(f"pid {os.getpid()}: {' '.join(sys.orig_argv)}\n")
 
     def release(self) -> None:
-        """The file stays: removing it would let two processes hold two files of one name."""
-        os.ftruncate(self._fd, 0)
+        """The file stays: if it were removed, two processes could hold two files of one name."""
+        self._sign("")
         os.close(self._fd)
+
+    def _sign(self, text: str) -> None:
+        if self._named and fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, text.encode(errors="replace")[:4096], 0)
+
+
+def _open_lock(folder_fd: int) -> tuple[int, bool]:
+    """The lock file, for reading only where writing is not allowed; else the folder itself, which bears no name."""
+    for access in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        try:
+            return os.open(LOCK_FILE, access | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder_fd), True
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOENT):
+                raise
+    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder_fd), False

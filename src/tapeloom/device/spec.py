@@ -21,13 +21,13 @@ _SIZE = re.compile(r"(\d+) ?([kMGT]?|[KMGT]i)B?")
 def _size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is not a size: write 400MB or 64MiB")
+        raise ValueError(f"{text!r} is not a size; write 400MB or 64MiB")
     return int(match[1]) * _UNITS[match[2]]
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"{text!r} is not a count")
+        raise ValueError(f"{text!r} is not a count")
     return int(text)
 
 
@@ -92,5 +92,8 @@ def _options(kind: str, rest: str, what: str) -> tuple[str, dict[str, int]]:
         key, _, value = option.partition("=")
         if key not in _OPTIONS[kind]:
             raise UsageError(f"{what}: {kind} has no option {key!r}; it has {', '.join(_OPTIONS[kind])}")
-        options[key] = _OPTIONS[kind][key](value)
+        try:
+            options[key] = _OPTIONS[kind][key](value)
+        except ValueError as error:
+            raise UsageError(f"{what}: {key}: {error}") from None
     return place, options

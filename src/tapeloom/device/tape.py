@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
-from tapeloom.device.native import NativeDrive
+from tapeloom.device.native import NativeDrive, owned
 from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, NoMedium, UsageError, VersionTooNew
 from tapeloom.limits import MIB
@@ -58,9 +58,7 @@ class TapeDrive(NativeDrive):
         self._early_warning = 0
         if capacity is not None:
             self._early_warning = early_warning_bytes(capacity) if early_warning is None else early_warning
-        self._tape = lib.tl_vtape_new()
-        if not self._tape:
-            raise MemoryError
+        self._tape = owned(lib.tl_vtape_new(), lib.tl_vtape_free)
         self._loaded: str | None = None
         self._last = ""
         self._medium: Medium | None = None
@@ -123,9 +121,6 @@ class TapeDrive(NativeDrive):
             self._shut_medium(medium)
         if status != Status.OK:
             raise failure(status, what, lib.tl_last_errno(lib.tl_vtape_ops(), self._tape))
-
-    def _free(self) -> None:
-        lib.tl_vtape_free(self._tape)
 
     def _loaded_medium(self) -> Medium:
         if self._medium is None:

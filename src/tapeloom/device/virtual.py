@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from tapeloom._devio import lib
@@ -28,27 +29,22 @@ class VirtualDrive(TapeDrive):
         early_warning: int | None = None,
         trouble: Trouble | None = None,
     ) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._folder = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise DeviceError(
-                f"drive {name}: its folder {folder} cannot be used ({error.strerror})", errno=error.errno or 0
-            ) from error
-        try:
-            self._reservation = Reservation(self._folder, f"drive {name} (vtape:{folder})")
+        with ExitStack() as undo:
             try:
-                super().__init__(
-                    name, f"vtape:{folder}", capacity=capacity, early_warning=early_warning, trouble=trouble
-                )
-            except BaseException:
-                self._reservation.release()
-                raise
-        except BaseException:
-            os.close(self._folder)
-            raise
+                folder.mkdir(parents=True, exist_ok=True)
+                self._folder = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
+                undo.callback(os.close, self._folder)
+                self._reservation = Reservation(self._folder, f"drive {name} (vtape:{folder})")
+                undo.callback(self._reservation.release)
+            except OSError as error:
+                raise DeviceError(
+                    f"drive {name}: its folder {folder} cannot be used ({error.strerror})", errno=error.errno or 0
+                ) from error
+            super().__init__(name, f"vtape:{folder}", capacity=capacity, early_warning=early_warning, trouble=trouble)
+            undo.pop_all()
 
     def cartridges(self) -> list[str]:
+        self._open_handle()
         files = set(os.listdir(self._folder))
         names = (file.removesuffix(".index") for file in files if file.endswith(".index"))
         return sorted(name for name in names if f"{name}.tape" in files)
@@ -79,7 +75,7 @@ class VirtualDrive(TapeDrive):
             raise _translated(error, what) from error
 
     def protect(self, cartridge: str, on: bool = True) -> None:
-        """Sets or clears the write-protect flag of a cartridge that is not loaded. It binds root too, unlike file modes."""
+        """Sets or clears the write-protect flag of a cartridge that is not loaded. It binds root, whom modes do not."""
         self._open_handle()
         what = f"drive {self.name}, cartridge {self._known(cartridge)}: protect"
         if cartridge == self.loaded:
@@ -99,17 +95,24 @@ class VirtualDrive(TapeDrive):
         what = f"drive {self.name}, cartridge {cartridge}: load"
         try:
             modes = [os.stat(f"{cartridge}.{part}", dir_fd=self._folder).st_mode for part in ("tape", "index")]
-            writable = all(mode & 0o222 for mode in modes)
-            access = os.O_RDWR if writable else os.O_RDONLY
-            index = os.open(f"{cartridge}.index", access | _FLAGS, dir_fd=self._folder)
-            try:
-                data, direct = self._open_data(f"{cartridge}.tape", access)
-            except BaseException:
-                os.close(index)
-                raise
+            if all(mode & 0o222 for mode in modes):
+                try:
+                    return self._open_pair(cartridge, os.O_RDWR)
+                except OSError as error:
+                    if error.errno not in (errno.EACCES, errno.EROFS):
+                        raise
+            return self._open_pair(cartridge, os.O_RDONLY)
         except OSError as error:
             raise _translated(error, what) from error
-        return Medium(data, index, writable, direct)
+
+    def _open_pair(self, cartridge: str, access: int) -> Medium:
+        index = os.open(f"{cartridge}.index", access | _FLAGS, dir_fd=self._folder)
+        try:
+            data, direct = self._open_data(f"{cartridge}.tape", access)
+        except BaseException:
+            os.close(index)
+            raise
+        return Medium(data, index, writable=access == os.O_RDWR, direct=direct)
 
     def _open_data(self, file: str, access: int) -> tuple[int, bool]:
         """The data file, with O_DIRECT unless its file system refuses that."""
@@ -128,8 +131,7 @@ class VirtualDrive(TapeDrive):
         os.close(medium.data_fd)
         os.close(medium.index_fd)
 
-    def _free(self) -> None:
-        super()._free()
+    def _let_go(self) -> None:
         self._reservation.release()
         os.close(self._folder)
 

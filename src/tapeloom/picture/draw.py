@@ -6,8 +6,9 @@ import colorsys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tapeloom.picture import layout
-from tapeloom.picture.layout import Box, Column, Lane, Layout, Link, Panel, lay_out
+from tapeloom.picture import geometry
+from tapeloom.picture.geometry import Box, Column, Lane, Layout, Panel
+from tapeloom.picture.layout import feed_space, lay_out, title_of
 from tapeloom.picture.lettering import FONTS, attribute, content, fit, width
 from tapeloom.quantity import rough_size
 from tapeloom.schedule import Schedule
@@ -86,7 +87,8 @@ def _text(
     place = "" if anchor == "start" else f' text-anchor="{anchor}"'
     # The whole name stays to be found where only part of it fits.
     whole = "" if shown == text else f"<title>{content(text)}</title>"
-    return f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"{weight}{place} fill="{fill}">{whole}{content(shown)}</text>'
+    style = f'font-size="{_n(size)}"{weight}{place} fill="{fill}"'
+    return f'<text x="{_n(x)}" y="{_n(y)}" {style}>{whole}{content(shown)}</text>'
 
 
 def _rect(x: float, y: float, w: float, h: float, radius: float, fill: str, stroke: str | None = None) -> str:
@@ -95,9 +97,7 @@ def _rect(x: float, y: float, w: float, h: float, radius: float, fill: str, stro
 
 
 def _document(config: Config, schedule: Schedule, plan: Layout) -> Iterator[str]:
-    groups = [layout.title_of(panel.kind, panel.name) for panel in plan.panels]
-    starting = [title for title, panel in zip(groups, plan.panels, strict=True) if panel.column == 0]
-    title = f"{config.file.name}: {', '.join(dict.fromkeys(starting)).lower()}"
+    title = f"{config.file.name}: {_starting(plan)}"
     numbers = [
         _count(len(schedule.streams), "chain"),
         _count(len(plan.boxes), "media agent"),
@@ -106,7 +106,8 @@ def _document(config: Config, schedule: Schedule, plan: Layout) -> Iterator[str]
     wide = max(plan.feed_width + plan.width, 620.0) + 2 * MARGIN
     high = TITLE_HEIGHT + plan.height + LEGEND_HEIGHT + MARGIN
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(wide)} {_n(high)}" width="{_n(wide)}" height="{_n(high)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(wide)} {_n(high)}" '
+        f'width="{_n(wide)}" height="{_n(high)}" '
         f'role="img" aria-labelledby="title description" font-family={attribute(FONTS)}>'
     )
     yield f'<title id="title">{content(title)}</title>'
@@ -121,13 +122,21 @@ def _document(config: Config, schedule: Schedule, plan: Layout) -> Iterator[str]
         yield _lane(lane, plan.columns[lane.column])
     for box in plan.boxes:
         yield from _box(box, plan.columns[box.column])
-    for link in plan.links:
-        yield from _link(link, plan.columns)
+    yield from _links(plan)
     for box in plan.boxes:
         yield from _feeds(box, plan.columns[box.column])
     yield "</g>"
     yield from _legend(MARGIN, TITLE_HEIGHT + 8 + plan.height + 36)
     yield "</svg>"
+
+
+def _starting(plan: Layout) -> str:
+    """What the job begins with: `backup groups nightly, weekly`."""
+    names: dict[str, list[str]] = {}
+    for panel in plan.panels:
+        if panel.column == 0:
+            names.setdefault(panel.kind, []).append(panel.name)
+    return ", ".join(f"{kind} group{'s' * (len(of) > 1)} {', '.join(of)}" for kind, of in names.items())
 
 
 def _count(number: int, noun: str) -> str:
@@ -137,7 +146,7 @@ def _count(number: int, noun: str) -> str:
 def _description(plan: Layout) -> str:
     """The picture in words, for those who cannot see it."""
     agents = [
-        f"{box.name} of {layout.title_of(box.kind, box.group).lower()} "
+        f"{box.name} of {box.kind} group {box.group} "
         f"{'reads' if box.kind == 'restore' else 'writes'} drive {box.drive}, buffers {', '.join(box.buffers)}"
         for box in plan.boxes
     ]
@@ -147,23 +156,29 @@ def _description(plan: Layout) -> str:
 def _panel(panel: Panel, column: Column) -> Iterator[str]:
     wide = column.right - column.left
     yield _rect(column.left, panel.top, wide, panel.bottom - panel.top, 12, PANEL_FILL, PANEL_EDGE)
-    title = layout.title_of(panel.kind, panel.name)
-    room = wide - 2 * layout.PANEL_SIDE
+    title = title_of(panel.kind, panel.name)
+    room = wide - 2 * geometry.PANEL_SIDE
     yield _text(
-        column.left + layout.PANEL_SIDE, panel.top + 28, title, room=room, size=layout.GROUP_SIZE, fill=QUIET, bold=True
+        column.left + geometry.PANEL_SIDE,
+        panel.top + 28,
+        title,
+        room=room,
+        size=geometry.GROUP_SIZE,
+        fill=QUIET,
+        bold=True,
     )
 
 
 def _box(box: Box, column: Column) -> Iterator[str]:
-    left, wide, inset = column.box, column.box_width, layout.INSET
+    left, wide, inset = column.box, column.box_width, geometry.INSET
     yield f"<g><title>{content(f'{box.name}, drive {box.drive}')}</title>"
     yield _rect(left, box.top, wide, box.height, 8, "#ffffff", EDGE)
-    head = layout.HEAD - 9
+    head = geometry.HEAD - 9
     yield (
         f'<path d="M{_n(left + 0.5)} {_n(box.top + head)}v{_n(8 - head)}a7.5 7.5 0 0 1 7.5 -7.5h{_n(wide - 16)}'
         f'a7.5 7.5 0 0 1 7.5 7.5v{_n(head - 8)}z" fill="{HEAD_FILL}"/>'
     )
-    yield _text(left + inset, box.top + 20.5, box.name, room=wide - 2 * inset, size=layout.NAME_SIZE, bold=True)
+    yield _text(left + inset, box.top + 20.5, box.name, room=wide - 2 * inset, size=geometry.NAME_SIZE, bold=True)
     for number, (buffer, chain) in enumerate(zip(box.buffers, box.chains, strict=True)):
         middle = box.top + box.port(number)
         yield from _buffer(left + inset, middle, wide - 2 * inset, buffer, colour(chain))
@@ -173,45 +188,46 @@ def _box(box: Box, column: Column) -> Iterator[str]:
 
 def _buffer(left: float, middle: float, wide: float, name: str, shade: str) -> Iterator[str]:
     """A buffer, with a few of its slots."""
-    high = layout.ROW_BOX
+    high = geometry.ROW_BOX
     yield _rect(left, middle - high / 2, wide, high, 5, _tint(shade), shade)
-    room = wide - layout.TICKS - 14
-    yield _text(left + 10, middle + 4.5, name, room=room, size=layout.BUFFER_SIZE)
-    first = left + wide - layout.TICKS + 4
+    room = wide - geometry.TICKS - 14
+    yield _text(left + 10, middle + 4.5, name, room=room, size=geometry.BUFFER_SIZE)
+    first = left + wide - geometry.TICKS + 4
     ticks = "".join(f"M{_n(first + 7 * tick)} {_n(middle - 6)}v12" for tick in range(5))
     yield f'<path d="{ticks}" stroke="{shade}" stroke-width="3.5" opacity="0.45"/>'
 
 
 def _drive(box: Box, column: Column) -> Iterator[str]:
     """A recorder beside the head of its agent: two reels and the tape between them."""
-    middle = box.top + (layout.HEAD - 9) / 2
-    reel = layout.REEL
-    room = layout.DRIVE_ROOM
+    middle = box.top + (geometry.HEAD - 9) / 2
+    reel = geometry.REEL
+    room = geometry.DRIVE_ROOM
     if box.kind == "restore":
-        right = column.box - layout.feed_space(box)
+        right = column.box - feed_space(box)
         yield from _arrow_line(right, column.box, middle, QUIET, 1.5)
         left = right - reel
-        yield _text(left - 8, middle + 4.5, box.drive, room=room, size=layout.LABEL_SIZE, anchor="end")
+        yield _text(left - 8, middle + 4.5, box.drive, room=room, size=geometry.LABEL_SIZE, anchor="end")
     else:
-        left = column.box + column.box_width + layout.WIRE
-        yield from _arrow_line(left - layout.WIRE, left, middle, QUIET, 1.5)
-        yield _text(left + reel + 8, middle + 4.5, box.drive, room=room, size=layout.LABEL_SIZE)
+        left = column.box + column.box_width + geometry.WIRE
+        yield from _arrow_line(left - geometry.WIRE, left, middle, QUIET, 1.5)
+        yield _text(left + reel + 8, middle + 4.5, box.drive, room=room, size=geometry.LABEL_SIZE)
     yield from _recorder(left, middle)
 
 
 def _recorder(left: float, middle: float) -> Iterator[str]:
     """A reel, and the tape that runs off it."""
-    radius = layout.REEL / 2 - 1
-    x = left + layout.REEL / 2
-    yield f'<circle cx="{_n(x)}" cy="{_n(middle)}" r="{_n(radius)}" fill="#ffffff" stroke="{QUIET}" stroke-width="1.5"/>'
+    radius = geometry.REEL / 2 - 1
+    x = left + geometry.REEL / 2
+    outline = f'fill="#ffffff" stroke="{QUIET}" stroke-width="1.5"'
+    yield f'<circle cx="{_n(x)}" cy="{_n(middle)}" r="{_n(radius)}" {outline}/>'
     for across, down in ((0, -7.5), (6.5, 3.75), (-6.5, 3.75)):
         yield f'<circle cx="{_n(x + across)}" cy="{_n(middle + down)}" r="2.9" fill="{EDGE}"/>'
     yield f'<circle cx="{_n(x)}" cy="{_n(middle)}" r="2" fill="{QUIET}"/>'
-    yield f'<path d="M{_n(x)} {_n(middle + radius)}h{_n(radius + 5)}" stroke="{QUIET}" stroke-width="1.5"/>'
+    yield _line(f"M{_n(x)} {_n(middle + radius)}h{_n(radius + 5)}", QUIET, 1.5)
 
 
 def _arrow_line(start: float, end: float, y: float, shade: str, weight: float = 2) -> Iterator[str]:
-    yield f'<path d="M{_n(start)} {_n(y)}H{_n(end - ARROW)}" fill="none" stroke="{shade}" stroke-width="{_n(weight)}"/>'
+    yield _line(f"M{_n(start)} {_n(y)}H{_n(end - ARROW)}", shade, weight)
     yield _arrow_head(end, y, shade)
 
 
@@ -219,50 +235,57 @@ def _arrow_head(x: float, y: float, shade: str) -> str:
     return f'<path d="M{_n(x)} {_n(y)}l{_n(-ARROW)} -4.2v8.4z" fill="{shade}"/>'
 
 
+def _line(way: str, shade: str, weight: float = 2) -> str:
+    return f'<path d="{way}" fill="none" stroke="{shade}" stroke-width="{_n(weight)}"/>'
+
+
 def _lane(lane: Lane, column: Column) -> str:
-    y = lane.top + lane.port(0)
-    return f'<path d="M{_n(column.left)} {_n(y)}H{_n(column.right)}" fill="none" stroke="{colour(lane.chain)}" stroke-width="2"/>'
+    return _line(f"M{_n(column.left)} {_n(lane.top + lane.port(0))}H{_n(column.right)}", colour(lane.chain))
 
 
-def _link(link: Link, columns: list[Column]) -> Iterator[str]:
-    """Level inside the panels, curved only in the gutter between them: so it meets no box."""
-    tail, head = columns[link.tail.column], columns[link.head.column]
-    shade = colour(link.chain)
-    start = tail.box + tail.box_width - layout.INSET if isinstance(link.tail, Box) else tail.right
-    end = head.box + layout.INSET if isinstance(link.head, Box) else head.left
-    stop = end - ARROW + 1 if isinstance(link.head, Box) else end
-    bend = (head.left - tail.right) * 0.55
-    yield (
-        f'<path d="M{_n(start)} {_n(link.tail_y)}H{_n(tail.right)}'
-        f"C{_n(tail.right + bend)} {_n(link.tail_y)} {_n(head.left - bend)} {_n(link.head_y)} {_n(head.left)} {_n(link.head_y)}"
-        f'H{_n(stop)}" fill="none" stroke="{shade}" stroke-width="2"/>'
-    )
-    if isinstance(link.head, Box):
-        yield _arrow_head(end, link.head_y, shade)
+def _links(plan: Layout) -> Iterator[str]:
+    """Arrows: level inside the panels, curved only in the gutter between them, so they meet no box."""
+    begun = set()
+    for link in plan.links:
+        tail, head = plan.columns[link.tail.column], plan.columns[link.head.column]
+        shade, y, end_y = colour(link.chain), _n(link.tail_y), _n(link.head_y)
+        if isinstance(link.tail, Box) and (link.tail.name, link.tail_port) not in begun:
+            begun.add((link.tail.name, link.tail_port))
+            yield _line(f"M{_n(tail.box + tail.box_width - geometry.INSET)} {y}H{_n(tail.right)}", shade)
+        bend = (head.left - tail.right) * 0.55
+        curve = f"C{_n(tail.right + bend)} {y} {_n(head.left - bend)} {end_y} {_n(head.left)} {end_y}"
+        if isinstance(link.head, Box):
+            end = head.box + geometry.INSET
+            yield _line(f"M{_n(tail.right)} {y}{curve}H{_n(end - ARROW)}", shade)
+            yield _arrow_head(end, link.head_y, shade)
+        else:
+            yield _line(f"M{_n(tail.right)} {y}{curve}", shade)
 
 
 def _feeds(box: Box, column: Column) -> Iterator[str]:
     """Names of what feeds the buffers from outside, and lines to them."""
-    end = column.box + layout.INSET
-    trunk = column.box - layout.feed_space(box) - layout.REEL / 2 if box.kind == "restore" else 0.0
+    end = column.box + geometry.INSET
+    trunk = column.box - feed_space(box) - geometry.REEL / 2 if box.kind == "restore" else 0.0
     last = 0.0
     for number, (feed, chain) in enumerate(zip(box.feeds, box.chains, strict=True)):
         if not feed:
             continue
         y, shade = box.top + box.port(number), colour(chain)
-        wide = min(layout.FEED_ROOM, width(feed, layout.LABEL_SIZE))
+        wide = min(geometry.FEED_ROOM, width(feed, geometry.LABEL_SIZE))
         if box.kind == "restore":
             x = column.box - 18 - wide
-            yield f'<path d="M{_n(trunk)} {_n(y)}H{_n(x - 6)}" fill="none" stroke="{shade}" stroke-width="2"/>'
-            yield _text(column.box - 18, y + 4.5, feed, room=layout.FEED_ROOM, size=layout.LABEL_SIZE, anchor="end")
+            yield _line(f"M{_n(trunk)} {_n(y)}H{_n(x - 6)}", shade)
+            yield _text(column.box - 18, y + 4.5, feed, room=geometry.FEED_ROOM, size=geometry.LABEL_SIZE, anchor="end")
             yield from _arrow_line(column.box - 13, end, y, shade)
             last = y
         else:
-            yield _text(column.left - 30, y + 4.5, feed, room=layout.FEED_ROOM, size=layout.LABEL_SIZE, anchor="end")
+            yield _text(
+                column.left - 30, y + 4.5, feed, room=geometry.FEED_ROOM, size=geometry.LABEL_SIZE, anchor="end"
+            )
             yield from _arrow_line(column.left - 24, end, y, shade)
     if box.kind == "restore":
-        top = box.top + (layout.HEAD - 9 + layout.REEL) / 2
-        yield f'<path d="M{_n(trunk)} {_n(top)}V{_n(last)}" fill="none" stroke="{QUIET}" stroke-width="1.5"/>'
+        top = box.top + (geometry.HEAD - 9 + geometry.REEL) / 2
+        yield _line(f"M{_n(trunk)} {_n(top)}V{_n(last)}", QUIET, 1.5)
 
 
 def _legend(x: float, y: float) -> Iterator[str]:

@@ -1,19 +1,42 @@
 """Which box stands where.
 
 Groups become columns, from what feeds to what is fed; an arrow that passes a column gets a lane between the boxes
-there, so no arrow ever meets a box. Within a column boxes stand in the order in which the arrows arrive, and as near to
-the height of what feeds them as they can without touching (least squares under an order: neighbours that would overlap
-are pooled). All lengths are in pixels of the picture.
+there, so no arrow ever meets a box.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
+from tapeloom.picture.arrange import order, panel_of, set_heights, uncross
+from tapeloom.picture.geometry import (
+    BUFFER_ROOM,
+    BUFFER_SIZE,
+    DRIVE_ROOM,
+    FEED_ROOM,
+    GROUP_SIZE,
+    INSET,
+    LABEL_SIZE,
+    NAME_ROOM,
+    NAME_SIZE,
+    PANEL_FOOT,
+    PANEL_GAP,
+    PANEL_HEAD,
+    PANEL_SIDE,
+    REEL,
+    TICKS,
+    WIRE,
+    Box,
+    Column,
+    Item,
+    Lane,
+    Layout,
+    Link,
+    Panel,
+)
 from tapeloom.picture.lettering import width
 from tapeloom.plan import Stage, trees
 from tapeloom.schedule import Schedule
@@ -21,132 +44,7 @@ from tapeloom.schedule import Schedule
 if TYPE_CHECKING:
     from tapeloom.config import Config
 
-NAME_SIZE = 14.0
-BUFFER_SIZE = 12.5
-LABEL_SIZE = 12.5
-GROUP_SIZE = 12.5
-
-HEAD = 40.0  # of an agent's box, above its buffers
-ROW = 33.0  # one buffer and the space below it
-ROW_BOX = 26.0
-FOOT = 5.0
-INSET = 11.0  # from a box's edge to its buffers
-GAP = 26.0  # between boxes
-LANE = 12.0
-PANEL_HEAD = 46.0
-PANEL_FOOT = 22.0
-PANEL_GAP = 20.0
-PANEL_SIDE = 26.0
-REEL = 30.0  # a drive's symbol
-WIRE = 26.0  # between a box and its drive
-NAME_ROOM = 190.0
-BUFFER_ROOM = 150.0
-DRIVE_ROOM = 130.0
-FEED_ROOM = 190.0
-TICKS = 40.0  # the slots in a buffer's symbol
-
-UNCROSS_ROUNDS = 8
-
 K = TypeVar("K", bound=Hashable)
-
-
-@dataclass(slots=True, eq=False)
-class Box:
-    """One media agent. Ports are its buffers, by number."""
-
-    name: str
-    kind: str
-    group: str
-    drive: str
-    buffers: list[str]
-    chains: list[int]
-    feeds: list[str]
-    """What feeds each buffer from outside: names of sources or objects, or nothing."""
-    column: int = 0
-    top: float = 0.0
-
-    @property
-    def height(self) -> float:
-        return HEAD + ROW * len(self.buffers) + FOOT
-
-    @property
-    def ports(self) -> int:
-        return len(self.buffers)
-
-    def port(self, number: int) -> float:
-        """From the top of the box to the middle of a buffer."""
-        return HEAD + ROW * number + ROW_BOX / 2
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """Where an arrow passes a column. `box` and `port` are the buffer that it comes from."""
-
-    chain: int
-    column: int
-    top: float = 0.0
-    height: float = LANE
-    ports: int = 1
-
-    def port(self, number: int) -> float:
-        return LANE / 2
-
-
-Item = Box | Lane
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An arrow, or the part of one, between two neighbouring columns."""
-
-    chain: int
-    tail: Item
-    tail_port: int
-    head: Item
-    head_port: int
-
-    @property
-    def tail_y(self) -> float:
-        return self.tail.top + self.tail.port(self.tail_port)
-
-    @property
-    def head_y(self) -> float:
-        return self.head.top + self.head.port(self.head_port)
-
-
-@dataclass(slots=True)
-class Panel:
-    """A group, or the part of it that stands in one column."""
-
-    kind: str
-    name: str
-    column: int
-    top: float = 0.0
-    bottom: float = 0.0
-
-
-@dataclass(slots=True)
-class Column:
-    """`left` to `right` is the panel; boxes stand from `box` on, and are `box_width` wide."""
-
-    items: list[Item] = field(default_factory=list)
-    left: float = 0.0
-    right: float = 0.0
-    box: float = 0.0
-    box_width: float = 0.0
-
-
-@dataclass(slots=True)
-class Layout:
-    boxes: list[Box]
-    lanes: list[Lane]
-    links: list[Link]
-    columns: list[Column]
-    panels: list[Panel]
-    feed_width: float
-    """Room for names of sources left of the first column."""
-    width: float
-    height: float
 
 
 def lay_out(config: Config, schedule: Schedule) -> Layout:
@@ -156,9 +54,9 @@ def lay_out(config: Config, schedule: Schedule) -> Layout:
     _choose_columns(boxes, chains)
     lanes, links = _route(boxes, chains)
     columns = [Column() for _ in range(1 + max(box.column for box in boxes.values()))]
-    panels = _order(columns, list(boxes.values()), lanes, links)
-    _uncross(columns, links)
-    _set_heights(columns, links)
+    panels = order(columns, list(boxes.values()), lanes, links)
+    uncross(columns, links)
+    set_heights(columns, links)
     height = _set_panels(columns, panels)
     feed_width, total = _set_widths(columns, links)
     return Layout(list(boxes.values()), lanes, links, columns, panels, feed_width, total, height)
@@ -239,146 +137,6 @@ def _route(boxes: dict[str, Box], chains: Sequence[Sequence[Stage]]) -> tuple[li
     return list(lanes.values()), links
 
 
-def _order(columns: list[Column], boxes: list[Box], lanes: list[Lane], links: list[Link]) -> list[Panel]:
-    """Fill the columns from top to bottom. Groups stay together; the first column keeps the order of the file."""
-    arriving: defaultdict[int, list[Link]] = defaultdict(list)
-    for link in links:
-        arriving[id(link.head)].append(link)
-    panels = []
-    place: dict[int, float] = {}
-
-    def middle(item: Item) -> float:
-        places = [
-            place[id(link.tail)] + (link.tail_port + 1) / (link.tail.ports + 1) - (link.head_port + 1) / 1e4
-            for link in arriving[id(item)]
-        ]
-        return sum(places) / len(places) if places else 0.0
-
-    for number, column in enumerate(columns):
-        groups: defaultdict[tuple[str, str], list[Box]] = defaultdict(list)
-        for box in boxes:
-            if box.column == number:
-                groups[box.kind, box.group].append(box)
-        keys = sorted(groups, key=lambda key: sum(map(middle, groups[key])) / len(groups[key]))
-        for key in keys:
-            panels.append(Panel(*key, column=number))
-            column.items += sorted(groups[key], key=middle)
-        for lane in sorted((lane for lane in lanes if lane.column == number), key=middle):
-            _insert(column.items, lane, [middle(item) for item in column.items], middle(lane))
-        place.update((id(item), float(row)) for row, item in enumerate(column.items))
-    return panels
-
-
-def _insert(items: list[Item], lane: Lane, middles: list[float], middle: float) -> None:
-    """Where the lane crosses the fewest others."""
-    crossed = [
-        sum(other > middle for other in middles[:row]) + sum(other < middle for other in middles[row:])
-        for row in range(len(items) + 1)
-    ]
-    items.insert(crossed.index(min(crossed)), lane)
-
-
-def _uncross(columns: list[Column], links: list[Link]) -> None:
-    """Exchange neighbours as long as that saves crossings, within their group."""
-    into: defaultdict[int, list[Link]] = defaultdict(list)
-    out_of: defaultdict[int, list[Link]] = defaultdict(list)
-    for link in links:
-        into[id(link.head)].append(link)
-        out_of[id(link.tail)].append(link)
-    row_of = {id(item): row for column in columns for row, item in enumerate(column.items)}
-
-    def far_ends(item: Item) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        return (
-            [(row_of[id(link.tail)], link.tail_port) for link in into[id(item)]],
-            [(row_of[id(link.head)], link.head_port) for link in out_of[id(item)]],
-        )
-
-    def crossings(above: Item, below: Item) -> int:
-        return sum(a > b for one, other in zip(far_ends(above), far_ends(below), strict=True) for a in one for b in other)
-
-    for _ in range(UNCROSS_ROUNDS):
-        before = dict(row_of)
-        for column in columns[1:]:
-            for row, (above, below) in enumerate(pairwise(list(column.items))):
-                above = column.items[row]
-                bound = isinstance(above, Box) and isinstance(below, Box) and _panel_of(above) != _panel_of(below)
-                if not bound and crossings(above, below) > crossings(below, above):
-                    column.items[row : row + 2] = [below, above]
-                    row_of[id(above)], row_of[id(below)] = row + 1, row
-        if row_of == before:
-            return
-
-
-def _panel_of(item: Item) -> tuple[str, str] | None:
-    return (item.kind, item.group) if isinstance(item, Box) else None
-
-
-def _space(above: Item, below: Item, last_panel: tuple[str, str] | None) -> float:
-    panel = _panel_of(below)
-    if panel is not None and last_panel is not None and panel != last_panel:
-        return PANEL_FOOT + PANEL_GAP + PANEL_HEAD
-    return GAP if isinstance(above, Box) or isinstance(below, Box) else LANE
-
-
-def _stacked(column: Column) -> list[float]:
-    """Tops of the items if they stand as close as they may."""
-    tops: list[float] = []
-    top, last_panel = 0.0, None
-    for row, item in enumerate(column.items):
-        if row:
-            top += column.items[row - 1].height + _space(column.items[row - 1], item, last_panel)
-        last_panel = _panel_of(item) or last_panel
-        tops.append(top)
-    return tops
-
-
-def _set_heights(columns: list[Column], links: list[Link]) -> None:
-    """The fullest column first, then its neighbours, outwards; then all once more, looking both ways."""
-    stacks = [_stacked(column) for column in columns]
-    fullest = max(range(len(columns)), key=lambda c: stacks[c][-1] + columns[c].items[-1].height)
-    for column, stack in zip(columns, stacks, strict=True):
-        for item, top in zip(column.items, stack, strict=True):
-            item.top = top
-    into: defaultdict[int, list[Link]] = defaultdict(list)
-    out_of: defaultdict[int, list[Link]] = defaultdict(list)
-    for link in links:
-        into[id(link.head)].append(link)
-        out_of[id(link.tail)].append(link)
-
-    def pull(number: int, forth: bool, back: bool) -> None:
-        wishes = []
-        for item in columns[number].items:
-            near = [link.tail_y - link.head.port(link.head_port) for link in into[id(item)] if forth]
-            near += [link.head_y - link.tail.port(link.tail_port) for link in out_of[id(item)] if back]
-            wishes.append((sum(near) / len(near), len(near)) if near else None)
-        for item, top in zip(columns[number].items, _settle(stacks[number], wishes), strict=True):
-            item.top = top
-
-    for number in range(fullest + 1, len(columns)):
-        pull(number, forth=True, back=False)
-    for number in range(fullest - 1, -1, -1):
-        pull(number, forth=False, back=True)
-    for number in [*range(fullest - 1, -1, -1), *range(fullest + 1, len(columns))]:
-        pull(number, forth=True, back=True)
-
-
-def _settle(stack: list[float], wishes: list[tuple[float, int] | None]) -> list[float]:
-    """Tops as near to the wishes as can be, with at least the distances of the stack between them."""
-    pools: list[tuple[float, int, int]] = []  # shift against the stack, weight, items
-    for top, wish in zip(stack, wishes, strict=True):
-        # An item without a wish goes with the one above it.
-        shift, weight = (wish[0] - top, wish[1]) if wish else (pools[-1][0] if pools else 0.0, 0)
-        items = 1
-        while pools and (pools[-1][0] >= shift or pools[-1][1] == 0):
-            other, other_weight, other_items = pools.pop()
-            total = weight + other_weight
-            shift = (shift * weight + other * other_weight) / total if total else shift
-            weight, items = total, items + other_items
-        pools.append((shift, weight, items))
-    shifts = [shift for shift, _, items in pools for _ in range(items)]
-    return [top + shift for top, shift in zip(stack, shifts, strict=True)]
-
-
 def _set_panels(columns: list[Column], panels: list[Panel]) -> float:
     """Move everything below 0 and give each column's height to its groups. The height of all."""
     items = [item for column in columns for item in column.items]
@@ -387,7 +145,7 @@ def _set_panels(columns: list[Column], panels: list[Panel]) -> float:
         item.top -= up
     height = max(item.top + item.height for item in items) + PANEL_FOOT
     for panel in panels:
-        boxes = [item for item in columns[panel.column].items if _panel_of(item) == (panel.kind, panel.name)]
+        boxes = [item for item in columns[panel.column].items if panel_of(item) == (panel.kind, panel.name)]
         panel.top = boxes[0].top - PANEL_HEAD
         panel.bottom = boxes[-1].top + boxes[-1].height + PANEL_FOOT
     for number in range(len(columns)):

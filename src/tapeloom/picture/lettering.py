@@ -6,6 +6,7 @@ common one, so that a text which is made to fit, fits.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from xml.sax.saxutils import escape, quoteattr
 
@@ -14,6 +15,7 @@ FONTS = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', s
 _NARROW = "fijlrtI.,:;|!'()[]{}/\\ \"`-"
 _WIDE = "mwMW@%"
 _BOLD = 1.1
+_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def _em(character: str) -> float:
@@ -37,20 +39,21 @@ def width(text: str, size: float, bold: bool = False) -> float:
 
 
 def fit(text: str, room: float, size: float, bold: bool = False) -> str:
-    """As much of the text as there is room for, with an ellipsis where something was left out."""
+    """As much of the text as there is room for. The middle is left out: names in a row differ at their ends."""
     if width(text, size, bold) <= room:
         return text
-    kept = text
-    while kept and width(kept + "…", size, bold) > room:
-        kept = kept[:-1]
-    return kept.rstrip() + "…"
+    head, tail = text[: len(text) // 2], text[len(text) // 2 :]
+    while (head or tail) and width(f"{head}…{tail}", size, bold) > room:
+        if len(head) > len(tail):
+            head = head[:-1]
+        else:
+            tail = tail[1:]
+    return f"{head.rstrip()}…{tail.lstrip()}"
 
 
 def clean(text: str) -> str:
     """The text as XML can hold it: characters that XML forbids become U+FFFD."""
-    return "".join(
-        c if c in "\t\n\r" or (c >= " " and not 0xD800 <= ord(c) <= 0xDFFF and c not in "￾￿") else "�" for c in text
-    )
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def content(text: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from tapeloom.plan.make import make, trees
 from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, Prediction, Stage, Thread
-from tapeloom.plan.text import to_json, to_text
+from tapeloom.plan.text import COLUMNS, to_json, to_text
 
 __all__ = [
+    "COLUMNS",
     "AgentPlan",
     "Chain",
     "MemoryItem",

@@ -53,7 +53,7 @@ class AgentPlan:
     rate: float | None
     """Predicted, over all its buffers."""
     data_share: float
-    """Part of the job's data that passes its drive, 0 to 1: as predicted, or all chains alike where a rate is unknown."""
+    """Part of the job's data that passes its drive, 0 to 1. Where a rate is unknown, all chains count alike."""
 
 
 @dataclass(frozen=True, slots=True)

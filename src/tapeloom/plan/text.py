@@ -101,7 +101,7 @@ def _slots(plan: Plan) -> list[str]:
     coupled = sum(len(chain.stages) - 1 for chain in plan.chains)
     text = (
         f"{plan.slots} slots of {rough_size(plan.slot_bytes)}, one for each tape block of up to "
-        f"{rough_size(plan.block_bytes)}. slots a..b: a that no other chain can take, b at most; "
+        f"{rough_size(plan.block_bytes)}. a..b above: a that no other chain can take, b at most; "
         f"{plan.slots_common} are common to all. "
     )
     shared = f"{coupled} of {coupled + len(plan.chains)} buffers need none of their own."

@@ -15,7 +15,7 @@ job       all of it together, from the first thread to the last word
 
 from tapeloom.runtime.job import Job, JobResult
 from tapeloom.runtime.media import AgentResult, Ending, Tape
-from tapeloom.runtime.objects import JobObject, Listener, State
+from tapeloom.runtime.objects import JobObject, Listener, Objects, State
 from tapeloom.runtime.stream import Source
 
-__all__ = ["AgentResult", "Ending", "Job", "JobObject", "JobResult", "Listener", "Source", "State", "Tape"]
+__all__ = ["AgentResult", "Ending", "Job", "JobObject", "JobResult", "Listener", "Objects", "Source", "State", "Tape"]

@@ -39,14 +39,21 @@ def plans(schedule: Schedule, segments: Collection[int]) -> tuple[int, int, np.n
 
 
 def make(schedule: Schedule, segments: Collection[int] = ()) -> _kernel.Arena:
-    """The arena of a schedule, every slot free.
+    """The arena of a schedule, every slot free. Raises as `allocate`."""
+    return allocate(*plans(schedule, segments))
+
+
+def allocate(
+    slot_bytes: int, slots_common: int, streams: np.ndarray, cursors: np.ndarray, agents: np.ndarray
+) -> _kernel.Arena:
+    """An arena in a sealed memfd.
 
     Raises
     ------
     UsageError
         The machine has not that much memory to share.
     """
-    plan = plans(schedule, segments)
+    plan = (slot_bytes, slots_common, streams, cursors, agents)
     size = _kernel.arena_bytes(*plan)
     fd = os.memfd_create("tapeloom-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
@@ -56,7 +63,7 @@ def make(schedule: Schedule, segments: Collection[int] = ()) -> _kernel.Arena:
         return _kernel.Arena(fd, *plan)
     except OSError as error:
         raise UsageError(
-            f"this machine cannot give the job its {size // MIB} MiB of shared memory ({error.strerror}): "
+            f"this machine cannot give {size // MIB} MiB of shared memory ({error.strerror}): "
             "make memory in [server] smaller"
         ) from error
     finally:

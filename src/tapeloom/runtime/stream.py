@@ -9,7 +9,7 @@ from typing import Protocol
 from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
 from tapeloom.runtime.objects import JobObject, Objects, State
-from tapeloom.volume.ident import new_id
+from tapeloom.ident import new_id
 
 
 class Report(Protocol):

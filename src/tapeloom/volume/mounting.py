@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -19,8 +19,9 @@ from tapeloom.errors import (
     FormatError,
 )
 from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
-from tapeloom.volume.ident import new_id
+from tapeloom.ident import new_id
 from tapeloom.volume.label import LABEL_BYTES, identify, reader_block, text_label
+from tapeloom.volume.looking import Look, look
 from tapeloom.volume.records import RecordAssembler, VolumeStart, encode
 
 CARTRIDGE_NAME_MAX = 32
@@ -66,6 +67,10 @@ class Shelf(Protocol):
         """Before the first byte of its label is written."""
 
     def labelled(self, id: UUID, end_position: int) -> None: ...
+
+    def append_at(self, id: UUID, end_of_data: int, tail: Look | None) -> int:
+        """Where the next block may go on a volume whose data ends at `end_of_data`; `tail` is what stands behind the last
+        receipt, where a job of this catalog may have left it. Raises CatalogOlderThanTape, CatalogError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +181,11 @@ def _append(device: Device, shelf: Shelf, known: Known, block_bytes: int, softwa
         )
     device.to_end_of_data()
     end = device.position().position
-    if end < known.end_position:
-        raise DeviceError(
-            f"volume {known.label} ends at position {end}, but the catalog has receipts up to position {known.end_position}: data is "
-            "missing on it; verify it, and take it out of use"
-        )
-    if end > known.end_position:
-        if not known.unfinished:
-            raise CatalogOlderThanTape(
-                f"volume {known.label} goes on to position {end}, but the catalog knows it only up to {known.end_position}: the catalog is "
-                "older than the tape; bring back the newest state folder, or import the volume, before anything is appended"
-            )
-        device.locate(known.end_position)
-    return volume
+    tail = look(device, known.end_position, crc=crc) if end > known.end_position and known.unfinished else None
+    position = shelf.append_at(known.id, end, tail)
+    if device.position().position != position:
+        device.locate(position)
+    return replace(volume, position=position)
 
 
 def _refuse_unless_ours_or_blank(device: Device, known: Known, crc: Crc32c) -> None:
@@ -220,16 +217,16 @@ def _blank(device: Device, shelf: Shelf) -> str:
             "is older than the tape, or another one's; bring back the newest state folder, import the volume, or take the "
             "cartridge out"
         )
-    name = _next_name(device.name, names)
+    name = _next_name(device, shelf, names)
     device.new_cartridge(name)
     device.load(name)
     return name
 
 
-def _next_name(drive: str, names: list[str]) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]", "_", drive)[: CARTRIDGE_NAME_MAX - 5]
+def _next_name(device: Device, shelf: Shelf, names: list[str]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", device.name)[: CARTRIDGE_NAME_MAX - 5]
     number = 1
-    while f"{stem}-{number:04d}" in names:
+    while f"{stem}-{number:04d}" in names or shelf.by_cartridge(device.name, f"{stem}-{number:04d}"):
         number += 1
     return f"{stem}-{number:04d}"
 

@@ -135,7 +135,7 @@ class Object:
         self.have += [] if self.have and self.have[-1][1] == block.offset else [[block.offset] * 2]
         self.have[-1][1] = block.end
 
-    def trouble(self, fill=False):
+    def trouble(self, fill):
         gaps, end = [], 0
         for start, stop in [*sorted(self.have), [self.bytes or 0] * 2]:
             gaps += [(end, start)] if start > end else []
@@ -181,8 +181,8 @@ def main(args):
             file = {"list": "", "get": target}.get(verb, os.path.join(target, f"{block.id}.{block.suffix}"))
             objects[block.id] = Object(block, file)
         objects[block.id].add(block, data, fill)
-        if verb == "get" and block.flags & 1 and not objects[block.id].trouble(fill):
-            break
+        if verb == "get" and block.flags & 1 and not objects[block.id].trouble(fill=True):
+            break  # before another cartridge is asked for
     status = 0 if objects or verb == "list" else f"no block of {wanted or 'any object'} here"
     for name, found in objects.items():
         size, block, trouble = sum(end - start for start, end in found.have), found.first, found.trouble(fill)

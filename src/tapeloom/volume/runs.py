@@ -1,8 +1,8 @@
 """Run tables: where the blocks of objects stand on a volume.
 
-A run is a number of blocks of one object that follow one another, in `seq` and on tape, with nothing between them. A
-table is an int64 array of shape (n, 4); its columns are `OBJECT` (an index into a list of ids kept beside it), `SEQ` (of
-the run's first block), `BLOCKS` and `POSITION` (of the run's first block).
+A run is a number of blocks of one object that follow one another, in `seq` and on tape, with nothing between them.
+A table is an int64 array of shape (n, 4); its columns are `OBJECT` (an index into a list of ids kept beside it), `SEQ`
+(of the run's first block), `BLOCKS` and `POSITION` (of the run's first block).
 """
 
 from __future__ import annotations

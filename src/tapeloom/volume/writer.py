@@ -11,7 +11,6 @@ from uuid import UUID
 import numpy as np
 
 from tapeloom.device import Device
-from tapeloom.device.contract import failure
 from tapeloom.errors import DeviceError, EndOfMedium, PositionLost
 from tapeloom.volume import runs as run_tables
 from tapeloom.volume.header import Crc32c
@@ -47,6 +46,9 @@ class Ledger(Shelf, Protocol):
     def receipt(self, *, agent: str, volume: UUID, end_position: int, runs: dict[UUID, Runs]) -> None:
         """A filemark stands right before `end_position` and every call since the one before has succeeded."""
 
+    def append_ends(self, volume: UUID, agent: str) -> None:
+        """Nothing of this job stands behind the volume's last receipt, and nothing will."""
+
     def volume_full(self, volume: UUID) -> None: ...
 
     def runs_on(self, volume: UUID) -> tuple[list[Entry], Runs]:
@@ -64,6 +66,7 @@ class Errand:
     streams: tuple[str, ...]
     block_bytes: int
     software: str
+    started_at: int
 
 
 class VolumeWriter:
@@ -108,6 +111,7 @@ class VolumeWriter:
         self._write_if_room(self._checkpoint_record(runs))
         self._write_if_room(self._volume_end(runs))
         self._receipt(runs)
+        self._ledger.append_ends(volume.id, self._errand.agent)
         self._ledger.volume_full(volume.id)
         self._device.unload()
         self._mount(previous=volume)
@@ -117,9 +121,10 @@ class VolumeWriter:
         self._write_if_room(self._checkpoint_record(runs))
         self._write_if_room(self._job_end())
         self._receipt(runs)
+        self._ledger.append_ends(self._mounted.id, self._errand.agent)
 
     def failure(self, status: int) -> DeviceError:
-        return failure(status, f"drive {self._device.name}, volume {self._mounted.label}, position {self.position}")
+        return self._device.failure(status, f"write at position {self.position}")
 
     @property
     def _mounted(self) -> Mounted:
@@ -146,7 +151,7 @@ class VolumeWriter:
                 group=errand.group,
                 kind=errand.kind,
                 drive=self._device.name,
-                started_at=time.time_ns(),
+                started_at=errand.started_at,
                 streams=errand.streams,
             )
         )

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-import pytest
-
 from tapeloom.volume import label, records, runs
 from tapeloom.volume.header import Content, Flag, Header, Level, pack
 
@@ -36,11 +34,20 @@ class SmallVolume:
 
     def of(self, object_id: UUID) -> list[int]:
         """Positions of an object's blocks, in seq order."""
-        return [n for n, b in enumerate(self.tape) if b is not None and b[16:17] == b"\1" and b[32:48] == object_id.bytes]
+        return [
+            n for n, b in enumerate(self.tape) if b is not None and b[16:17] == b"\1" and b[32:48] == object_id.bytes
+        ]
 
 
 def object_blocks(
-    object_id: UUID, sequence: bytes, *, size: int, name: str, header_bytes: int = 512, failed: bool = False, **more: object
+    object_id: UUID,
+    sequence: bytes,
+    *,
+    size: int,
+    name: str,
+    header_bytes: int = 512,
+    failed: bool = False,
+    **more: object,
 ) -> list[bytes]:
     """`sequence` cut into payloads of `size` bytes; an empty one is a single block."""
     offsets = range(0, max(len(sequence), 1), size)
@@ -66,13 +73,21 @@ def object_blocks(
 def make_volume() -> SmallVolume:
     sequences = {FIRST: bytes(range(256)) * 20, SECOND: b"second sequence " * 300}
     first = object_blocks(FIRST, sequences[FIRST], size=1300, name="D1")
-    second = object_blocks(SECOND, sequences[SECOND], size=1000, name="Dß", header_bytes=4096, level=Level.INCREMENTAL, parent=FIRST)
+    second = object_blocks(
+        SECOND, sequences[SECOND], size=1000, name="Dß", header_bytes=4096, level=Level.INCREMENTAL, parent=FIRST
+    )
     head = [
         label.text_label(label="W-0001", volume_id=VOLUME, written_at=AS_OF, drive="R1", block_bytes=BLOCK_BYTES),
         label.reader_block(),
     ]
     start = records.VolumeStart(
-        volume=VOLUME, label="W-0001", sequence=1, previous=None, block_bytes=BLOCK_BYTES, written_at=AS_OF, software="test"
+        volume=VOLUME,
+        label="W-0001",
+        sequence=1,
+        previous=None,
+        block_bytes=BLOCK_BYTES,
+        written_at=AS_OF,
+        software="test",
     )
     job_start = records.JobStart(
         job=JOB, agent="BMA124", group="nightly", kind="backup", drive="R1", started_at=AS_OF, streams=("D1", "Dß")
@@ -94,7 +109,16 @@ def make_volume() -> SmallVolume:
     def written(record: records.Record, first_seq: int) -> list[bytes]:
         return records.encode(record, volume_id=VOLUME, first_seq=first_seq, block_bytes=BLOCK_BYTES, now=AS_OF)
 
-    tape = [*head, *written(start, 0), FILEMARK, *written(job_start, 1), *woven, *written(checkpoint, 2), *written(end, 3), FILEMARK]
+    tape = [
+        *head,
+        *written(start, 0),
+        FILEMARK,
+        *written(job_start, 1),
+        *woven,
+        *written(checkpoint, 2),
+        *written(end, 3),
+        FILEMARK,
+    ]
     return SmallVolume(tape, sequences)
 
 
@@ -102,7 +126,9 @@ def write_cartridge(folder: Path, name: str, tape: list[bytes | None], *, index:
     """NAME.tape and NAME.index, as csrc/vtape.c writes them down."""
     cartridge_id, at, filemarks = 0x1122334455667788, 0, 0
     data = bytearray()
-    entries = bytearray(struct.pack("<8sIIQQ", b"TLVTINDX", 1, 0, cartridge_id, mixed(1, 0, cartridge_id)).ljust(4096, b"\0"))
+    entries = bytearray(
+        struct.pack("<8sIIQQ", b"TLVTINDX", 1, 0, cartridge_id, mixed(1, 0, cartridge_id)).ljust(4096, b"\0")
+    )
     for position, block in enumerate(tape):
         length = len(block or b"")
         entries += struct.pack("<QQIIQ", at, filemarks, length, 0, mixed(cartridge_id, position, at, filemarks, length))
@@ -124,8 +150,3 @@ def mixed(*words: int) -> int:
         total = (total ^ word) * 0x9E3779B97F4A7C15 & (1 << 64) - 1
         total ^= total >> 32
     return total
-
-
-@pytest.fixture(scope="session")
-def volume() -> SmallVolume:
-    return make_volume()

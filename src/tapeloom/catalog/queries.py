@@ -1,0 +1,380 @@
+"""Questions to the catalog. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from ..errors import NotFound
+from ..volume import runs as run_tables
+from ..volume.header import Level
+from ..volume.records import Entry
+from ..volume.runs import BLOCKS, OBJECT, POSITION, SEQ, Runs
+from . import schema
+from .database import Database
+from .model import (
+    Append,
+    Copy,
+    CopyRuns,
+    CopyStatus,
+    Job,
+    JobRow,
+    JobStatus,
+    Object,
+    Outcome,
+    Receipt,
+    Tail,
+    Volume,
+    VolumeState,
+)
+
+Span = tuple[int, int]
+"""First and last seq, both included."""
+
+ID_PREFIX_MIN = 4
+
+
+class Queries:
+    """The reading half of the catalog."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    @property
+    def path(self) -> Path:
+        return self._database.path
+
+    # Objects and copies
+
+    def objects(self, source: str | None = None) -> list[Object]:
+        """All objects, or one source's, oldest `as_of` first. NotFound: no object of such a source was ever begun."""
+        with self._database.reading() as t:
+            if source is None:
+                return objects(t, None)
+            found = objects(t, t.sources.name == source)
+            if not found:
+                raise NotFound(_no_source(t, source, self.path))
+            return found
+
+    def newest(self, source: str, *, whole: bool = True) -> Object:
+        """The object of `source` with the latest `as_of`; `whole`: of those alone that have a complete copy."""
+        found = [one for one in self.objects(source) if not whole or one.status == "complete"]
+        if not found:
+            raise NotFound(
+                f"source {source} has no object with a complete copy; `tapeloom objects {source}` lists what there is"
+            )
+        return found[-1]
+
+    def object(self, id: UUID | str) -> Object:
+        """One object by its id or an unequivocal beginning of it (at least 4 letters)."""
+        text = str(id).lower()
+        with self._database.reading() as t:
+            begins = t.objects.id == text if len(text) == 36 else t.objects.id.startswith(text)
+            names = [row[0] for row in t.objects.select(t.objects.id).where(begins).limit(3).tuples()]
+            if len(text) < ID_PREFIX_MIN or not names:
+                raise NotFound(f"no object with the id {text} in {self.path}; `tapeloom objects` lists them")
+            if len(names) > 1:
+                raise NotFound(
+                    f"{text} is the beginning of more than one object's id: {', '.join(names)}; give more of it"
+                )
+            return objects(t, t.objects.id == names[0])[0]
+
+    def copy(self, id: int) -> Copy:
+        with self._database.reading() as t:
+            return _copy(t, id, self.path)
+
+    def runs(self, copy: int) -> CopyRuns:
+        """Where the blocks of a copy are, each once, in the order of seq; what has no receipt is not in it."""
+        with self._database.reading() as t:
+            rows = list(
+                t.receipts.select(t.receipts.volume, t.receipts.runs)
+                .where(t.receipts.copy == copy)
+                .order_by(t.receipts.first_seq, t.receipts.id)
+                .tuples()
+            )
+            names = list(dict.fromkeys(volume for volume, _ in rows))
+            known = {str(one.id): one for one in volumes(t, t.volumes.id << names)}
+        parts = []
+        for volume, packed in rows:
+            part = run_tables.unpack(packed)
+            part[:, OBJECT] = names.index(volume)
+            parts.append(part)
+        table = np.concatenate(parts) if parts else run_tables.table()
+        return CopyRuns(tuple(known[name] for name in names), _each_block_once(table))
+
+    def missing(self, copy: int) -> list[Span]:
+        """What has no receipt in a copy: (first seq, last seq), ascending.
+
+        Of an object whose source never ended, up to the last block that any of its copies has.
+        """
+        with self._database.reading() as t:
+            one = _copy(t, copy, self.path)
+            return run_tables.gaps(spans(t, copy), _blocks_met(t, one.object))
+
+    def receipts(self, copy: int) -> list[Receipt]:
+        """In the order they were given."""
+        with self._database.reading() as t:
+            query = t.receipts.select(*[getattr(t.receipts, field.name) for field in fields(Receipt)])
+            return [
+                Receipt(**{**row, "volume": UUID(row["volume"]), "job": UUID(row["job"])})
+                for row in query.where(t.receipts.copy == copy).order_by(t.receipts.id).dicts()
+            ]
+
+    # Jobs
+
+    def jobs(self) -> list[Job]:
+        """Oldest first."""
+        with self._database.reading() as t:
+            return jobs(t, None)
+
+    def job(self, id: UUID | str) -> Job:
+        """One job by its id or an unequivocal beginning of it."""
+        text = str(id).lower()
+        with self._database.reading() as t:
+            found = jobs(t, t.jobs.id.startswith(text))
+        if len(found) != 1 or len(text) < ID_PREFIX_MIN:
+            raise NotFound(
+                f"{'no job' if not found else 'more than one job'} with an id that begins with {text} in {self.path}; "
+                "`tapeloom jobs` lists them"
+            )
+        return found[0]
+
+    def job_table(self, job: UUID) -> list[JobRow]:
+        """What is complete, incomplete and missing per copy, for the copies that this job was to write."""
+        with self._database.reading() as t:
+            held = copies(t, t.copies.job == str(job))
+            of = {one.id: one for one in objects(t, t.objects.id << sorted({str(copy.object) for copy in held}))}
+            rows = []
+            for copy in held:
+                one = of[copy.object]
+                safe = sum(last - first + 1 for first, last in spans(t, copy.id))
+                rows.append(JobRow(one.id, one.source, one.outcome, copy, safe, one.blocks))
+            return rows
+
+    # Volumes
+
+    def volumes(self, drive: str | None = None) -> list[Volume]:
+        """In the order they were made."""
+        with self._database.reading() as t:
+            return volumes(t, None if drive is None else t.volumes.drive == drive)
+
+    def volume(self, label: str | UUID) -> Volume:
+        """One volume by label or id."""
+        with self._database.reading() as t:
+            return _volume(t, (t.volumes.label == str(label)) | (t.volumes.id == str(label)), label, self.path)
+
+    def volume_in(self, drive: str, cartridge: str) -> Volume | None:
+        with self._database.reading() as t:
+            found = volumes(t, (t.volumes.drive == drive) & (t.volumes.cartridge == cartridge))
+            return found[0] if found else None
+
+    def appendable(self, drive: str) -> Volume | None:
+        """The volume that jobs on this drive go on with: the newest of its volumes that is not full or out of use."""
+        with self._database.reading() as t:
+            found = volumes(t, (t.volumes.drive == drive) & (t.volumes.state == VolumeState.APPENDABLE.value))
+            return found[-1] if found else None
+
+    def tail_of(self, volume: UUID) -> Tail:
+        """What the catalog knows of the end of a volume; `tail.append_position` judges what is found there."""
+        with self._database.reading() as t:
+            one = _volume(t, t.volumes.id == str(volume), volume, self.path)
+            rows = t.appends.select().where(t.appends.volume == str(volume)).order_by(t.appends.job).dicts()
+            return Tail(one, tuple(Append(UUID(row["job"]), row["agent"], row["checkpoints"]) for row in rows))
+
+    def knows(self, ids: Iterable[UUID]) -> set[UUID]:
+        """Those of `ids` that are objects of this catalog."""
+        with self._database.reading() as t:
+            names = [str(one) for one in ids]
+            return {UUID(row[0]) for row in t.objects.select(t.objects.id).where(t.objects.id << names).tuples()}
+
+    def runs_on(self, volume: UUID) -> tuple[list[Entry], Runs]:
+        """Everything that has a receipt on a volume, by position; the table's first column indexes the list."""
+        with self._database.reading() as t:
+            rows = list(
+                t.receipts.select(t.copies.object, t.sources.name, t.receipts.runs)
+                .join(t.copies, on=(t.receipts.copy == t.copies.id))
+                .join(t.objects, on=(t.copies.object == t.objects.id))
+                .join(t.sources, on=(t.objects.source == t.sources.id))
+                .where(t.receipts.volume == str(volume))
+                .tuples()
+            )
+        entries: dict[str, Entry] = {}
+        indices: dict[str, int] = {}
+        parts = []
+        for id, source, packed in rows:
+            index = indices.setdefault(id, len(indices))
+            entries.setdefault(id, Entry(UUID(id), source))
+            part = run_tables.unpack(packed)
+            part[:, OBJECT] = index
+            parts.append(part)
+        table = np.concatenate(parts) if parts else run_tables.table()
+        return list(entries.values()), table[np.argsort(table[:, POSITION], kind="stable")]
+
+
+# The same on an open transaction, for the writing half as well.
+
+
+def objects(t: Any, where: Any) -> list[Object]:
+    query = (
+        t.objects.select(*[getattr(t.objects, name) for name in schema.OBJECT], t.sources.name.alias("source_name"))
+        .join(t.sources, on=(t.objects.source == t.sources.id))
+        .order_by(t.objects.as_of, t.objects.id)
+    )
+    rows = list((query if where is None else query.where(where)).dicts())
+    held: Mapping[UUID, list[Copy]] = defaultdict(list)
+    of_these = None
+    if where is not None:
+        ids = t.objects.select(t.objects.id).join(t.sources, on=(t.objects.source == t.sources.id)).where(where)
+        of_these = t.copies.object << ids
+    for copy in copies(t, of_these):
+        held[copy.object].append(copy)
+    return [
+        Object(
+            id=UUID(row["id"]),
+            source=row["source_name"],
+            job=UUID(row["job"]),
+            content=row["content"],
+            level=Level(row["level"]),
+            as_of=row["as_of"],
+            parent=_id(row["parent"]),
+            outcome=Outcome(row["outcome"]),
+            blocks=row["blocks"],
+            bytes=row["bytes"],
+            files=row["files"],
+            digest=row["digest"],
+            troubles=tuple(json.loads(row["troubles"])),
+            copies=tuple(held[UUID(row["id"])]),
+        )
+        for row in rows
+    ]
+
+
+def copies(t: Any, where: Any) -> list[Copy]:
+    query = t.copies.select().order_by(t.copies.id)
+    rows = list((query if where is None else query.where(where)).dicts())
+    labels: Mapping[int, dict[str, None]] = defaultdict(dict)
+    with_labels = (
+        t.receipts.select(t.receipts.copy, t.volumes.label)
+        .join(t.volumes, on=(t.receipts.volume == t.volumes.id))
+        .order_by(t.receipts.first_seq)
+    )
+    if where is not None:
+        with_labels = with_labels.where(t.receipts.copy << t.copies.select(t.copies.id).where(where))
+    for copy, label in with_labels.tuples():
+        labels[copy][label] = None
+    return [
+        Copy(
+            id=row["id"],
+            object=UUID(row["object"]),
+            job=UUID(row["job"]),
+            agent=row["agent"],
+            group=row["agent_group"],
+            drive=row["drive"],
+            status=CopyStatus(row["status"]),
+            volumes=tuple(labels[row["id"]]),
+        )
+        for row in rows
+    ]
+
+
+def jobs(t: Any, where: Any) -> list[Job]:
+    query = t.jobs.select().order_by(t.jobs.started_at, t.jobs.id)
+    return [
+        Job(
+            id=UUID(row["id"]),
+            kind=row["kind"],
+            groups=tuple(json.loads(row["groups"])),
+            status=JobStatus(row["status"]),
+            started_at=row["started_at"],
+            ended_at=row["ended_at"],
+            report=json.loads(row["report"]),
+        )
+        for row in (query if where is None else query.where(where)).dicts()
+    ]
+
+
+def volumes(t: Any, where: Any) -> list[Volume]:
+    query = t.volumes.select().order_by(t.volumes.made_at, t.volumes.id)
+    return [
+        Volume(
+            **{
+                **row,
+                "id": UUID(row["id"]),
+                "state": VolumeState(row["state"]),
+                "previous": _id(row["previous"]),
+            }
+        )
+        for row in (query if where is None else query.where(where)).dicts()
+    ]
+
+
+def spans(t: Any, copy: int) -> list[Span]:
+    """What receipts cover of a copy. A receipt without a gap in it is its first and last seq; others are unpacked."""
+    parts: list[Span] = []
+    r = t.receipts
+    for first, last, blocks, id in (
+        r.select(r.first_seq, r.last_seq, r.blocks, r.id).where(r.copy == copy).order_by(r.first_seq).tuples()
+    ):
+        if last - first + 1 == blocks:
+            parts.append((first, last))
+        else:
+            (packed,) = next(iter(r.select(r.runs).where(r.id == id).tuples()))
+            parts += run_tables.spans(run_tables.unpack(packed))
+    return run_tables.union(parts)
+
+
+def _blocks_met(t: Any, object_id: UUID) -> int:
+    (blocks,) = next(iter(t.objects.select(t.objects.blocks).where(t.objects.id == str(object_id)).tuples()))
+    if blocks is not None:
+        return int(blocks)
+    lasts = (
+        t.receipts.select(t.receipts.last_seq)
+        .join(t.copies, on=(t.receipts.copy == t.copies.id))
+        .where(t.copies.object == str(object_id))
+        .tuples()
+    )
+    return max((int(last) + 1 for (last,) in lasts), default=0)
+
+
+def _each_block_once(table: Runs) -> Runs:
+    """Runs sorted by seq; where two hold the same block (one written again), the one that begins first keeps it."""
+    table = table[np.lexsort((-table[:, BLOCKS], table[:, SEQ]))]
+    ends = table[:, SEQ] + table[:, BLOCKS]
+    covered = np.concatenate(([0], np.maximum.accumulate(ends)[:-1])) if len(table) else ends
+    cut = np.clip(covered - table[:, SEQ], 0, table[:, BLOCKS])
+    table[:, SEQ] += cut
+    table[:, POSITION] += cut
+    table[:, BLOCKS] -= cut
+    return run_tables.merge(table[table[:, BLOCKS] > 0])
+
+
+def _copy(t: Any, id: int, path: Path) -> Copy:
+    found = copies(t, t.copies.id == id)
+    if not found:
+        raise NotFound(f"no copy {id} in {path}")
+    return found[0]
+
+
+def _volume(t: Any, where: Any, name: object, path: Path) -> Volume:
+    found = volumes(t, where)
+    if not found:
+        raise NotFound(f"no volume {name} in {path}; `tapeloom volumes` lists them")
+    return found[0]
+
+
+def _no_source(t: Any, source: str, path: Path) -> str:
+    known = [row[0] for row in t.sources.select(t.sources.name).order_by(t.sources.name).limit(20).tuples()]
+    return f"no object of a source {source} in {path}" + (
+        f"; it knows {', '.join(known)}" if known else "; it is empty"
+    )
+
+
+def _id(text: str | None) -> UUID | None:
+    return None if text is None else UUID(text)

@@ -1,0 +1,132 @@
+"""The tables of the catalog, and the ordered steps that lead from each version of them to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import peewee
+
+Migration = Callable[[Any], None]
+"""Takes a connected peewee.SqliteDatabase one step further, inside a transaction."""
+
+
+def _run(db: Any, script: str) -> None:
+    for statement in script.split(";"):
+        if statement.strip():
+            db.execute_sql(statement)
+
+
+def first(db: Any) -> None:
+    _run(db, _FIRST)
+
+
+_FIRST = """
+CREATE TABLE sources (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE jobs (
+    id          TEXT PRIMARY KEY,
+    kind        TEXT NOT NULL,
+    groups      TEXT NOT NULL,
+    status      TEXT NOT NULL CHECK (status IN ('running', 'complete', 'partial', 'failed', 'interrupted')),
+    started_at  INTEGER NOT NULL,
+    ended_at    INTEGER,
+    report      TEXT NOT NULL
+);
+
+CREATE TABLE objects (
+    id          TEXT PRIMARY KEY,
+    source      INTEGER NOT NULL REFERENCES sources,
+    job         TEXT NOT NULL REFERENCES jobs,
+    content     INTEGER NOT NULL,
+    level       INTEGER NOT NULL,
+    as_of       INTEGER NOT NULL,
+    parent      TEXT,
+    outcome     TEXT NOT NULL CHECK (outcome IN ('reading', 'whole', 'failed', 'interrupted')),
+    blocks      INTEGER,
+    bytes       INTEGER,
+    files       INTEGER,
+    digest      TEXT,
+    troubles    TEXT NOT NULL
+);
+CREATE INDEX objects_by_source ON objects (source, as_of);
+CREATE INDEX objects_by_job ON objects (job);
+
+CREATE TABLE copies (
+    id          INTEGER PRIMARY KEY,
+    object      TEXT NOT NULL REFERENCES objects,
+    job         TEXT NOT NULL REFERENCES jobs,
+    agent       TEXT NOT NULL,
+    agent_group TEXT NOT NULL,
+    drive       TEXT NOT NULL,
+    status      TEXT NOT NULL CHECK (status IN ('complete', 'partial', 'missing', 'damaged', 'retired')),
+    UNIQUE (object, agent, job)
+);
+CREATE INDEX copies_by_job ON copies (job);
+
+CREATE TABLE volumes (
+    id           TEXT PRIMARY KEY,
+    label        TEXT NOT NULL UNIQUE,
+    drive        TEXT NOT NULL,
+    cartridge    TEXT NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('appendable', 'full', 'damaged', 'retired')),
+    sequence     INTEGER NOT NULL,
+    previous     TEXT,
+    block_bytes  INTEGER NOT NULL,
+    made_at      INTEGER NOT NULL,
+    end_position INTEGER NOT NULL,
+    UNIQUE (drive, cartridge)
+);
+
+CREATE TABLE receipts (
+    id          INTEGER PRIMARY KEY,
+    copy        INTEGER NOT NULL REFERENCES copies,
+    volume      TEXT NOT NULL REFERENCES volumes,
+    job         TEXT NOT NULL REFERENCES jobs,
+    filemark    INTEGER NOT NULL,
+    first_seq   INTEGER NOT NULL,
+    last_seq    INTEGER NOT NULL,
+    blocks      INTEGER NOT NULL,
+    bytes       INTEGER,
+    runs        BLOB NOT NULL,
+    given_at    INTEGER NOT NULL,
+    UNIQUE (copy, volume, filemark)
+);
+CREATE INDEX receipts_by_volume ON receipts (volume, filemark);
+
+CREATE TABLE appends (
+    volume      TEXT NOT NULL REFERENCES volumes,
+    job         TEXT NOT NULL REFERENCES jobs,
+    agent       TEXT NOT NULL,
+    checkpoints INTEGER NOT NULL,
+    PRIMARY KEY (volume, job, agent)
+)
+"""
+
+MIGRATIONS: Sequence[Migration] = (first,)
+"""Step n leads from version n to version n + 1. Steps that have been released are never changed, only added to."""
+
+APPLICATION_ID = 0x544C4F4D
+"""`TLOM`: marks the file as a catalog of tapeloom (PRAGMA application_id)."""
+
+OBJECT = "id job content level as_of parent outcome blocks bytes files digest troubles".split()  # noqa: SIM905
+"""What of an object is shown as it stands."""
+
+_COLUMNS = {
+    "sources": "id name",
+    "jobs": "id kind groups status started_at ended_at report",
+    "objects": "id source job content level as_of parent outcome blocks bytes files digest troubles",
+    "copies": "id object job agent agent_group drive status",
+    "volumes": "id label drive cartridge state sequence previous block_bytes made_at end_position",
+    "receipts": "id copy volume job filemark first_seq last_seq blocks bytes runs given_at",
+    "appends": "volume job agent checkpoints",
+}
+
+
+def tables(db: peewee.SqliteDatabase) -> Any:
+    """The tables as peewee sees them, bound to `db`: no global state, so that one process may open two catalogs."""
+    return SimpleNamespace(**{name: peewee.Table(name, columns.split()).bind(db) for name, columns in _COLUMNS.items()})

@@ -1,0 +1,272 @@
+"""A backup: from a configuration to objects on tape and in the catalog."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import tapeloom
+from tapeloom import _kernel
+from tapeloom.catalog import Catalog, JobRow, JobStatus, Outcome, Place
+from tapeloom.catalog.ledger import JobLedger
+from tapeloom.compile import compile_job
+from tapeloom.config import Config
+from tapeloom.ident import new_id
+from tapeloom.ops.mounts import open_configured
+from tapeloom.ops.sources import make_source
+from tapeloom.runtime import Ending, Job, JobObject, JobResult, Objects, Source, State
+from tapeloom.schedule import NONE, Kind, Schedule
+from tapeloom.volume.header import Level
+from tapeloom.volume.writer import Errand, VolumeWriter, Whose
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEnd:
+    """How one media agent ended, by name."""
+
+    agent: str
+    group: str
+    drive: str
+    ending: Ending
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """What became of a backup. `table` has a row for each copy; `untouched` names sources that were never begun."""
+
+    job: UUID
+    status: JobStatus
+    objects: list[JobObject]
+    agents: list[AgentEnd]
+    table: list[JobRow]
+    untouched: list[str]
+    stopped: bool
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        return sum(item.bytes for item in self.objects)
+
+    @property
+    def exit_status(self) -> int:
+        if self.status is JobStatus.COMPLETE:
+            return 0
+        return 3 if not any(row.blocks_safe for row in self.table) else 1
+
+
+class Backup:
+    """A backup that is compiled and open, and about to run: drives held, catalog held, job recorded."""
+
+    def __init__(
+        self, config: Config, schedule: Schedule, catalog: Catalog, job_id: UUID, job: Job, groups: Sequence[str]
+    ):
+        self.config = config
+        self.schedule = schedule
+        self.id = job_id
+        self.job = job
+        self._catalog = catalog
+        self._groups = groups
+
+    def run(self, on_tick: Callable[[], None] = lambda: None) -> BackupResult:
+        """Runs to the end and writes the outcome into the catalog."""
+        return self._finish(self.job.run(on_tick))
+
+    def _finish(self, result: JobResult) -> BackupResult:
+        begun = {item.source for item in result.objects}
+        untouched = [str(name) for name in self.schedule.source_names if str(name) not in begun]
+        agents = [
+            AgentEnd(
+                agent=str(self.schedule.agent_names[one.agent]),
+                group=group_of(self.schedule, one.agent),
+                drive=str(self.schedule.drive_names[self.schedule.agents[one.agent]["drive"]]),
+                ending=one.ending,
+                why=one.why,
+            )
+            for one in result.agents
+        ]
+        table = self._catalog.job_table(self.id)
+        well = result.well and not untouched and all(row.copy.status == "complete" for row in table)
+        status = JobStatus.COMPLETE if well else JobStatus.PARTIAL if any(row.blocks_safe for row in table) else JobStatus.FAILED
+        self._catalog.finish_job(self.id, status, report=self._report(result, agents, untouched))
+        return BackupResult(self.id, status, result.objects, agents, table, untouched, result.stopped, result.seconds)
+
+    def _report(self, result: JobResult, agents: Sequence[AgentEnd], untouched: Sequence[str]) -> dict[str, object]:
+        arena = self.job.arena
+        rows = {str(name): row for row, name in enumerate(self.schedule.agent_names)}
+        return {
+            "seconds": round(result.seconds, 3),
+            "stopped": result.stopped,
+            "untouched": list(untouched),
+            "agents": [
+                {
+                    "agent": one.agent,
+                    "group": one.group,
+                    "drive": one.drive,
+                    "ending": one.ending.value,
+                    "why": one.why,
+                    **run_figures(arena.agent_statistics(rows[one.agent])),
+                }
+                for one in agents
+            ],
+            "troubles": {item.source: list(item.troubles) for item in result.objects if item.troubles},
+        }
+
+
+def run_figures(statistics: _kernel.AgentStatistics) -> dict[str, object]:
+    """What an agent did, for reports: run lengths reached, calls, time inside the drive."""
+    return {
+        "blocks": statistics.blocks,
+        "bytes": statistics.bytes,
+        "runs": statistics.runs,
+        "short_runs": statistics.short_runs,
+        "blocks_per_run": round(statistics.blocks / statistics.runs, 1) if statistics.runs else None,
+        "device_calls": statistics.calls,
+        "device_seconds": round(statistics.device_ns / 1e9, 3),
+        "sleeps": statistics.sleeps,
+    }
+
+
+class _Recorder:
+    """Tells the catalog what becomes of the job's objects."""
+
+    def __init__(self, catalog: Catalog, job: UUID, copies: Mapping[int, Sequence[Place]]):
+        self._catalog = catalog
+        self._job = job
+        self._copies = copies
+
+    def object_begun(self, item: JobObject) -> None:
+        self._catalog.add_object(
+            item.id,
+            source=item.source,
+            job=self._job,
+            as_of=item.as_of_ns,
+            content=item.content,
+            level=Level(item.level),
+            parent=item.parent,
+            copies=self._copies[item.stream],
+        )
+
+    def object_ended(self, item: JobObject) -> None:
+        self._catalog.object_ended(
+            item.id,
+            outcome=Outcome.WHOLE if item.state is State.COMPLETE else Outcome.FAILED,
+            blocks=item.blocks,
+            bytes=item.bytes,
+            files=item.files,
+            troubles=item.troubles,
+        )
+
+    def object_digest(self, item: JobObject) -> None:
+        assert item.digest is not None
+        self._catalog.set_digest(item.id, item.digest)
+
+
+@contextmanager
+def open_backup(
+    config: Config, groups: Sequence[str] | None = None, producers: Mapping[str, Source] | None = None
+) -> Iterator[Backup]:
+    """Compiles, and opens everything that the job needs; nothing is written yet.
+
+    Parameters
+    ----------
+    groups
+        Names of backup groups; all of them where None.
+    producers
+        For sources with `producer = true`: what writes them.
+
+    Raises
+    ------
+    ConfigError, UsageError
+        Nothing was touched.
+    HeldError
+        A drive or the state folder is in another process's hands.
+    """
+    schedule = compile_job(config, groups)
+    sources = [_source(config, str(name), producers or {}) for name in schedule.source_names]
+    job_id = new_id()
+    with ExitStack() as stack:
+        catalog = stack.enter_context(Catalog.open(config.server.state))
+        devices = {
+            str(name): stack.enter_context(open_configured(config.drives[str(name)])) for name in schedule.drive_names
+        }
+        names = sorted({group_of(schedule, row) for row in range(len(schedule.agents)) if is_primary(schedule, row)})
+        recorder = _Recorder(catalog, job_id, _copies(schedule))
+        objects = Objects(recorder)
+        ledger = JobLedger(catalog, job_id)
+        tapes = {
+            row: VolumeWriter(
+                devices[str(schedule.drive_names[agent["drive"]])],
+                _errand(schedule, row, job_id),
+                ledger,
+                lambda number: _whose(objects[number]),
+                _kernel.crc32c,
+            )
+            for row, agent in enumerate(schedule.agents)
+            if agent["drive"] != NONE
+        }
+        job = Job(schedule, tapes, sources, objects)
+        catalog.begin_job(job_id, kind="backup", groups=names)
+        yield Backup(config, schedule, catalog, job_id, job, names)
+
+
+def group_of(schedule: Schedule, agent: int) -> str:
+    return str(schedule.group_names[schedule.agents[agent]["group"]])
+
+
+def is_primary(schedule: Schedule, agent: int) -> bool:
+    return bool(schedule.agents[agent]["kind"] == Kind.BACKUP)
+
+
+def _source(config: Config, name: str, producers: Mapping[str, Source]) -> Source:
+    return producers[name] if name in producers else make_source(config.sources[name])
+
+
+def _copies(schedule: Schedule) -> dict[int, list[Place]]:
+    """For each stream, who is to write its objects."""
+    copies: dict[int, list[Place]] = {row: [] for row in range(len(schedule.streams))}
+    for cursor in schedule.cursors:
+        row = int(cursor["agent"])
+        drive = schedule.agents[row]["drive"]
+        if drive != NONE:
+            place = Place(str(schedule.agent_names[row]), group_of(schedule, row), str(schedule.drive_names[drive]))
+            copies[int(cursor["stream"])].append(place)
+    return copies
+
+
+def _errand(schedule: Schedule, row: int, job: UUID) -> Errand:
+    agent = schedule.agents[row]
+    cursors = schedule.cursors[agent["first_cursor"] : agent["first_cursor"] + agent["cursors"]]
+    streams = [schedule.streams[stream] for stream in cursors["stream"]]
+    names = [
+        str(schedule.source_names[source])
+        for stream in streams
+        for source in range(stream["first_source"], stream["first_source"] + stream["sources"])
+    ]
+    return Errand(
+        job=job,
+        agent=str(schedule.agent_names[row]),
+        group=group_of(schedule, row),
+        kind=Kind(agent["kind"]).name.lower(),
+        streams=tuple(names),
+        block_bytes=schedule.block_bytes,
+        software=f"tapeloom {tapeloom.__version__}",
+        started_at=time.time_ns(),
+    )
+
+
+def _whose(item: JobObject) -> Whose:
+    ended = item.state is not State.READING
+    return Whose(
+        id=item.id,
+        source=item.source,
+        as_of_ns=item.as_of_ns,
+        level=item.level,
+        parent=item.parent,
+        blocks=item.blocks if ended else None,
+        bytes=item.bytes,
+        failed=item.state is State.FAILED,
+    )

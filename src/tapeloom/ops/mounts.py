@@ -1,0 +1,69 @@
+"""Volumes for reading: which drive has them, put in, their labels looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from tapeloom import _kernel
+from tapeloom.device import Device, open_drive
+from tapeloom.errors import NotFound, PositionLost
+from tapeloom.runtime.reading import Place
+from tapeloom.volume.mounting import read_label
+
+if TYPE_CHECKING:
+    from tapeloom.catalog import Volume
+    from tapeloom.config import Drive
+
+
+def open_configured(drive: Drive) -> Device:
+    """Opens a drive as the configuration describes it."""
+    return open_drive(drive.device, name=drive.name, capacity=drive.capacity)
+
+
+class Mounts:
+    """Opens drives as they are needed and keeps them until the end of the `with` block."""
+
+    def __init__(self, drives: Mapping[str, Drive], volume_of: Callable[[UUID], Volume]):
+        self._drives = drives
+        self._volume_of = volume_of
+        self._open: dict[str, Device] = {}
+        self._places: dict[str, tuple[UUID, Place]] = {}
+
+    def place(self, volume: UUID) -> Place:
+        """See `tapeloom.runtime.reading.Mounts`."""
+        known = self._volume_of(volume)
+        inside = self._places.get(known.drive)
+        if inside is not None and inside[0] == volume:
+            return inside[1]
+        self._places.pop(known.drive, None)
+        device = self._device(known.drive, known.label)
+        if device.loaded != known.cartridge:
+            device.load(known.cartridge)
+        start = read_label(device, crc=_kernel.crc32c)
+        if start is None or start.volume != volume:
+            found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
+            raise PositionLost(
+                f"drive {known.drive}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} ({volume})"
+            )
+        place = Place(device)
+        self._places[known.drive] = (volume, place)
+        return place
+
+    def _device(self, name: str, label: str) -> Device:
+        if name not in self._open:
+            if name not in self._drives:
+                raise NotFound(f"volume {label} was written in drive {name}, which the configuration does not have: add it to [drives]")
+            self._open[name] = open_configured(self._drives[name])
+        return self._open[name]
+
+    def __enter__(self) -> Mounts:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for device in self._open.values():
+            device.close()

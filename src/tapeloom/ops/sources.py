@@ -1,0 +1,34 @@
+"""From a configured source to something that writes its sequence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tapeloom.agent.command import CommandSource
+from tapeloom.agent.tree import TreeSource
+from tapeloom.volume.header import Content
+
+if TYPE_CHECKING:
+    from tapeloom.agent.sink import Sink
+    from tapeloom.config import Source as Configured
+    from tapeloom.runtime.stream import Report
+
+
+class Named:
+    """A source under its configured name."""
+
+    def __init__(self, name: str, content: Content, source: TreeSource | CommandSource):
+        self.name = name
+        self.content = int(content)
+        self._source = source
+
+    def run(self, sink: Sink) -> Report:
+        return self._source.run(sink)
+
+
+def make_source(configured: Configured) -> Named:
+    """For a source that reads files or runs a command; producers are the caller's."""
+    if configured.command is not None:
+        return Named(configured.name, Content.OPAQUE, CommandSource(configured.command))
+    tree = TreeSource(configured.paths, configured.exclude, one_file_system=configured.one_file_system)
+    return Named(configured.name, Content.PAX, tree)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tapeloom import plan
+from tapeloom.config import Config
+from tapeloom.schedule import Schedule
+
+Golden = Callable[[str], tuple[Config, Schedule]]
+
+RATED = """
+[server]
+memory = "64MiB"
+[drives]
+R1 = {{ device = "null:", rate = "{one}MB/s" }}
+R2 = {{ device = "null:", rate = "{two}MB/s" }}
+[sources]
+D1 = "d1"
+D2 = "d2"
+D3 = "d3"
+[backup.b.A]
+drive = "R1"
+buffers = {{ B1 = "D1", B2 = "D2", B3 = "D3" }}
+[mirror.1.M]
+drive = "R2"
+buffers = {{ B2 = "A.B2", B3 = "A.B3" }}
+"""
+
+
+def test_the_chains_of_figure_2(golden: Golden) -> None:
+    made = plan.make(*golden("fig2"))
+    ways = {
+        chain.sources: [(stage.agent, stage.buffer, stage.drive, stage.group) for stage in chain.stages]
+        for chain in made.chains
+    }
+    assert ways == {
+        ("D3",): [("BMA124", "B1", "R1", "nightly")],
+        ("D2",): [("BMA124", "B2", "R1", "nightly"), ("BMA138", "B2", "R5", "1"), ("BMA144", "B2", "R3", "2")],
+        ("D1",): [("BMA124", "B3", "R1", "nightly"), ("BMA138", "B3", "R5", "1")],
+        ("D4",): [("BMA126", "B1", "R2", "nightly")],
+        ("D5",): [("BMA126", "B3", "R2", "nightly"), ("BMA140", "B1", "R8", "1"), ("BMA146", "B1", "R6", "2")],
+    }
+    assert made.groups == ("backup nightly", "mirror 1", "mirror 2")
+    assert made.prediction.agent is None
+    assert all(chain.rate is None for chain in made.chains)
+
+
+def test_the_chains_of_figure_5_begin_with_the_restore_agents_buffers(golden: Golden) -> None:
+    made = plan.make(*golden("fig5"))
+    first = {chain.sources: (chain.stages[0].agent, chain.stages[0].buffer) for chain in made.chains}
+    assert first == {
+        ("D4",): ("RMA150", "B1"),
+        ("D5",): ("RMA150", "B2"),
+        ("D2",): ("RMA152", "B1"),
+        ("D1",): ("RMA152", "B2"),
+    }
+    last = made.chains[1].stages[-1]
+    assert (last.agent, last.buffer, last.depth, last.upstream) == ("BMA166", "B3", 2, 1)
+
+
+def test_stages_stand_below_what_feeds_them(golden: Golden) -> None:
+    made = plan.make(*golden("fan"))
+    stages = made.chains[0].stages
+    assert [stage.agent for stage in stages] == ["A", "M1", "M2", "M3"]
+    assert [stage.upstream for stage in stages] == [None, 0, 0, 0]
+    assert made.chains[0].sources == ("files", "more")
+    assert [stage.depth for stage in made.chains[2].stages] == [0, 1, 2, 3]
+
+
+def test_the_drive_of_the_original_may_be_the_limit(compiled: Golden) -> None:
+    made = plan.make(*compiled(RATED.format(one=300, two=400)))
+    assert [chain.rate for chain in made.chains] == [100e6] * 3
+    assert (made.prediction.agent, made.prediction.drive, made.prediction.job_rate) == ("A", "R1", 300e6)
+    assert [agent.data_share for agent in made.agents] == pytest.approx([1.0, 2 / 3])
+
+
+def test_what_a_slow_mirror_leaves_goes_to_the_other_buffers(compiled: Golden) -> None:
+    made = plan.make(*compiled(RATED.format(one=300, two=100)))
+    assert [chain.rate for chain in made.chains] == [200e6, 50e6, 50e6]
+    assert [chain.limited_by for chain in made.chains] == ["A", "M", "M"]
+    assert made.prediction.text == "drive R2 of M, at 100 MB/s: 50 MB/s for each of D2, D3"
+    assert any("on_lag" in remark and remark.startswith("M ") for remark in made.remarks)
+
+
+def test_memory_is_an_itemised_sum(golden: Golden) -> None:
+    made = plan.make(*golden("fan"))
+    assert made.memory_bytes == sum(item.count * item.each_bytes for item in made.memory)
+    assert sum(item.bytes for item in made.memory) == made.memory_bytes
+    assert {"slots", "slots of producer stream", "producer control"} <= {item.name for item in made.memory}
+
+
+def test_threads_are_numbered_without_gaps(golden: Golden) -> None:
+    made = plan.make(*golden("fan"))
+    assert [thread.number for thread in made.threads] == list(range(len(made.threads)))
+    assert [thread.task for thread in made.threads] == [
+        "read files, then more for A.B1",
+        "read dump for A.B2",
+        "A writes R0",
+        "M1 writes R1",
+        "M2 writes R2",
+        "M3 writes R3",
+        "M4 writes R4",
+        "digest of A.B1",
+    ]
+
+
+def test_remarks(golden: Golden) -> None:
+    config, schedule = golden("fan")
+    made = plan.make(config, schedule, ["source files: gone"])
+    slots = min(chain.slots_max for chain in made.chains)
+    assert made.remarks[0] == "source files: gone"
+    assert f"A: run_blocks 64 cannot be reached with {slots} slots a buffer" in made.remarks
+    assert not any(remark.startswith("M2 limits") for remark in made.remarks)  # it waits
+
+
+def test_a_buffer_that_no_group_of_the_job_feeds_is_told(golden: Golden) -> None:
+    from tapeloom.compile import compile_job
+
+    config, _ = golden("two_groups")
+    made = plan.make(config, compile_job(config, ["weekly"]))
+    assert made.remarks == ("M: no group of this job feeds first, which will stay empty",)
+    assert plan.make(config, compile_job(config)).remarks == ()
+
+
+@pytest.mark.parametrize("name", ["fig2", "fig5", "fan", "two_groups"])
+def test_text_and_data(golden: Golden, name: str) -> None:
+    made = plan.make(*golden(name))
+    text = plan.to_text(made)
+    assert text.endswith("\n")
+    for agent in made.agents:
+        assert f"  {agent.name} " in text
+    lines = text.splitlines()
+    assert all(len(line) <= plan.COLUMNS for line in lines if line != made.file)
+    assert all(line == line.rstrip() for line in lines)
+    data = plan.to_json(made)
+    assert (
+        json.loads(json.dumps(data, allow_nan=False))["chains"][0]["stages"][0]["agent"]
+        == made.chains[0].stages[0].agent
+    )
+
+
+def test_long_names_get_lines_of_their_own(compiled: Golden) -> None:
+    name = "an agent with quite a name, and more of it than any table has room for, to the end"
+    text = f'[sources]\nD = "d"\n[drives]\nR = "null:"\n[backup.b."{name}"]\ndrive = "R"\nbuffers = {{ B = "D" }}\n'
+    printed = plan.to_text(plan.make(*compiled(text)))
+    (line,) = [row for row in printed.splitlines() if f"D -> {name}.B" in row]
+    after = printed.splitlines()[printed.splitlines().index(line) + 1]
+    assert after.split()[:3] == ["R", "backup", "b"]
