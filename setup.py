@@ -24,7 +24,21 @@ kernel = Extension(
     extra_compile_args=CFLAGS,
 )
 
+segment = Extension(
+    "tapeloom._segment",
+    sources=[
+        "src/tapeloom/_segment.pyx",
+        "csrc/block.c",
+        "csrc/bridge.c",
+        "csrc/feed.c",
+        "csrc/producer.c",
+        "csrc/ring.c",
+    ],
+    include_dirs=["csrc"],
+    extra_compile_args=CFLAGS,
+)
+
 setup(
-    ext_modules=cythonize([kernel], language_level=3),
+    ext_modules=cythonize([kernel, segment], language_level=3, include_path=["src"]),
     cffi_modules=["src/tapeloom/_devio_build.py:ffibuilder"],
 )

@@ -344,6 +344,7 @@ struct tl_vtape *tl_vtape_new(void)
 
 void tl_vtape_free(struct tl_vtape *tape)
 {
+    tl_index_close(&tape->index);
     tl_data_free(&tape->data);
     free(tape);
 }

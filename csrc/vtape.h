@@ -21,6 +21,8 @@ struct tl_vtape_cartridge {
 
 /* A drive without a cartridge: its functions answer TL_ERR_NO_MEDIUM. NULL: no memory. */
 struct tl_vtape *tl_vtape_new(void);
+
+/* Without the closing filemark that tl_vtape_unmount writes: what is in the drive is left as by a killed writer. */
 void tl_vtape_free(struct tl_vtape *tape);
 const struct tl_device_ops *tl_vtape_ops(void);
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from cffi import FFI
+from cffi import FFI  # type: ignore[import-untyped]
 
 CFLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden", "-D_GNU_SOURCE"]
 
+INCLUDED = ("device.h", "devio.h", "nulldev.h", "trouble.h", "vtape.h", "vtape_data.h", "vtape_index.h")
 SOURCES = ("nulldev.c", "trouble.c", "vtape.c", "vtape_data.c", "vtape_index.c")
 
 # What Python uses of device.h, devio.h, vtape.h, nulldev.h and trouble.h; the compiler checks it against them.
@@ -93,6 +94,7 @@ def builder(csrc: str) -> FFI:
         HEADERS,
         sources=[f"{csrc}/{name}" for name in SOURCES],
         include_dirs=[csrc],
+        depends=[f"{csrc}/{name}" for name in INCLUDED],
         extra_compile_args=CFLAGS,
     )
     return ffi

@@ -25,6 +25,8 @@
      +-- SourceError          a source could not be read: its object fails, nothing else
      |    +-- Stopped         the job told the source to stop
      |         +-- NoReaders  because no drive takes its object any more
+     |         +-- JobGone    a producer in another process: the job's process has ended
+     |    +-- NotWaiting      a producer in another process: no job waits for it
      +-- RestoreError
           +-- UnsafeEntry     an entry that would leave the target folder
 
@@ -154,6 +156,14 @@ class Stopped(SourceError):
 
 
 class NoReaders(Stopped):
+    pass
+
+
+class JobGone(Stopped):
+    pass
+
+
+class NotWaiting(SourceError):
     pass
 
 

@@ -77,6 +77,10 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
     with pytest.raises(UnsafeEntry) as refused:
         restore_tree(MemorySequence(data), tmp_path / "t")
     assert "in the archive" in str(refused.value)
+    for first in ("first", "a/first", "./first"):  # names in the same folder as the one before take a short cut
+        header = archive_of(member(first))[:512]
+        with pytest.raises(UnsafeEntry):
+            restore_tree(MemorySequence(header + data), tmp_path / "t", in_place=True, existing="replace")
     assert os.listdir(tmp_path) == ["t"]
     assert not any((tmp_path / "t").rglob("*up"))
 
@@ -235,6 +239,7 @@ def test_a_full_folder_in_a_files_place_is_reported(tmp_path):
     report = restore(target, member("x", data=b"1"), member("y", data=b"2"), in_place=True, existing="replace")
     assert [str(trouble) for trouble in report.troubles] == ["x: cannot be restored: Directory not empty"]
     assert (target / "y").read_text() == "2"
+    assert sorted(os.listdir(target)) == ["x", "y"]
 
 
 def test_a_tree_restored_over_itself_is_the_same(tmp_path):
@@ -305,12 +310,13 @@ def test_without_root_each_kind_is_said_once(open_path):
     archive = archived(open_path / "tree")
     report = as_nobody(lambda: restore_tree(MemorySequence(archive), open_path / "back"))
     kinds = {unset.kind: unset for unset in report.unset}
+    trusted = "trusted.secret" in os.listxattr(open_path / "tree" / "setuid")
     assert set(kinds) == {
         "owner and group",
         "device nodes",
         "setuid and setgid bits",
-        "trusted.* attributes",
         "security.* attributes",
+        *(["trusted.* attributes"] if trusted else []),
     }
     assert kinds["device nodes"].entries == 2
     assert kinds["owner and group"].entries > 20

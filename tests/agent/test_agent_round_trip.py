@@ -17,7 +17,9 @@ from tapeloom.agent.extract import restore_tree
 from tapeloom.agent.tree import TreeSource
 
 IS_ROOT = os.geteuid() == 0
-needs_tar = pytest.mark.skipif(shutil.which("tar") is None, reason="GNU tar is not installed")
+TAR = shutil.which("tar")
+IS_GNU = TAR is not None and b"GNU tar" in subprocess.run([TAR, "--version"], capture_output=True).stdout
+needs_tar = pytest.mark.skipif(not IS_GNU, reason="GNU tar is not installed")
 
 
 def archived(*paths: Path, **options) -> bytes:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from tapeloom.volume.ident import new_id
-
 from tapeloom.catalog import Catalog, Outcome, Place
+from tapeloom.ident import new_id
 from tapeloom.volume import runs
 
 AS_OF = 1_700_000_000_123_456_789

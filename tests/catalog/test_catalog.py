@@ -7,10 +7,10 @@ import pytest
 from catalog_world import AGENT, AS_OF, LABEL_END, PLACE, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tapeloom.volume.ident import new_id
 
 from tapeloom.catalog import Catalog, CopyStatus, JobStatus, Outcome, Place, VolumeState
 from tapeloom.errors import CatalogError, NotFound
+from tapeloom.ident import new_id
 from tapeloom.volume import runs
 from tapeloom.volume.header import Level
 from tapeloom.volume.records import Entry
@@ -139,7 +139,7 @@ def test_newest_goes_by_as_of(world: World) -> None:
         world.end(id, 1)
     assert world.catalog.newest("D1").id == second
     assert world.catalog.newest("D1", whole=False).id == third
-    with pytest.raises(NotFound, match="no object of a source D9 in .*; it knows D1"):
+    with pytest.raises(NotFound, match=r"no object of a source D9 in .*; it knows D1"):
         world.catalog.newest("D9")
     world.add("D2")
     with pytest.raises(NotFound, match="source D2 has no object with a complete copy"):

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from catalog_world import AGENT, AS_OF, World
-from tapeloom.volume.ident import new_id
 
 from tapeloom.catalog import Catalog, CopyStatus, JobStatus, Outcome
 from tapeloom.catalog.database import Database
 from tapeloom.catalog.schema import MIGRATIONS
 from tapeloom.errors import CatalogError, CatalogTooNew, HeldError, NotFound
+from tapeloom.ident import new_id
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -116,15 +116,19 @@ def add_colours(db: Any) -> None:
     db.execute_sql("ALTER TABLE volumes ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'")
 
 
+def columns(world: World) -> list[str]:
+    with sqlite3.connect(world.catalog.path) as database:
+        return [row[1] for row in database.execute("PRAGMA table_info(volumes)")]
+
+
 def test_older_tables_are_migrated_and_newer_ones_refused(world: World) -> None:
     id = world.add()
     world.write((id, 0, 3))
     world.catalog.close()
     newer = (*MIGRATIONS, add_colours)
     database = Database(world.state, readonly=False, migrations=newer)
-    with database.reading() as t:
-        assert list(t.volumes.select(t.volumes.c.colour).tuples()) == [("grey",)]
     database.close()
+    assert "colour" in columns(world)
     for readonly in (False, True):
         with pytest.raises(
             CatalogTooNew, match=f"version {len(newer)} .* up to version {len(MIGRATIONS)}.*update tapeloom"
@@ -135,9 +139,8 @@ def test_older_tables_are_migrated_and_newer_ones_refused(world: World) -> None:
 def test_a_reader_brings_older_tables_up_to_date(world: World) -> None:
     world.catalog.close()
     database = Database(world.state, readonly=True, migrations=(*MIGRATIONS, add_colours))
-    with database.reading() as t:
-        assert list(t.volumes.select(t.volumes.c.colour).tuples()) == [("grey",)]
     database.close()
+    assert "colour" in columns(world)
 
 
 def test_a_migration_that_fails_changes_nothing(world: World) -> None:
@@ -149,8 +152,7 @@ def test_a_migration_that_fails_changes_nothing(world: World) -> None:
     with pytest.raises(CatalogError, match="no such table"):
         Database(world.state, readonly=False, migrations=(*MIGRATIONS, half))
     world.catalog = Catalog.open(world.state)
-    columns = [row[1] for row in sqlite3.connect(world.catalog.path).execute("PRAGMA table_info(volumes)")]
-    assert "colour" not in columns
+    assert "colour" not in columns(world)
 
 
 def test_golden_catalog_of_version_1(tmp_path: Path) -> None:
@@ -164,14 +166,14 @@ def test_golden_catalog_of_version_1(tmp_path: Path) -> None:
         assert catalog.volume("R1-0001").end_position == 18
 
 
-@pytest.mark.parametrize("content", [b"not a database at all" * 100, None])
-def test_other_files_are_refused(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("version", [None, 0, 1])
+def test_other_files_are_refused(tmp_path: Path, version: int | None) -> None:
     path = tmp_path / "catalog.sqlite"
-    if content is None:
-        with sqlite3.connect(path) as other:
-            other.executescript("CREATE TABLE x (y); PRAGMA user_version = 1")
+    if version is None:
+        path.write_bytes(b"not a database at all" * 100)
     else:
-        path.write_bytes(content)
+        with sqlite3.connect(path) as other:
+            other.executescript(f"CREATE TABLE x (y); PRAGMA user_version = {version}")
     before = path.read_bytes()
     with pytest.raises(CatalogError, match=r"not a (catalog of tapeloom|database)"):
         Catalog.open(tmp_path)

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 from catalog_world import AGENT, LABEL_END, World
-from tapeloom.volume.ident import new_id
 
 from tapeloom.catalog import Catalog, JobStatus, Seen, SeenCheckpoint, append_position
 from tapeloom.errors import CatalogError, CatalogOlderThanTape
+from tapeloom.ident import new_id
 
 
 def seen(*jobs: UUID, checkpoints: tuple[SeenCheckpoint, ...] = (), strange: tuple[UUID, ...] = ()) -> Seen:
@@ -53,7 +53,7 @@ def test_a_job_that_failed_on_this_volume_alone_leaves_its_mark(world: World) ->
 
 def test_an_unknown_tail_is_refused(world: World) -> None:
     finish(world)
-    with pytest.raises(CatalogOlderThanTape, match="older than the tape. Bring back the newest state folder"):
+    with pytest.raises(CatalogOlderThanTape, match=r"older than the tape. Bring back the newest state folder"):
         append_position(world.catalog.tail_of(world.volume), 1000, seen(new_id()))
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import pytest
 
+import tapeloom.device
 from tapeloom.device import open_drive
 from tapeloom.device.memory import MemoryDrive
 from tapeloom.device.null import NullDrive
 from tapeloom.device.tape import MIB, early_warning_bytes
 from tapeloom.device.virtual import VirtualDrive
 from tapeloom.errors import DeviceError, UsageError
+
+
+def test_the_example_of_the_package() -> None:
+    result = doctest.testmod(tapeloom.device)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_each_kind_opens(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from device_facts import block, open_vtape, read_all, read_one, write_layout
+from device_facts import Kernel, block, open_vtape, read_all, read_one, write_layout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +25,8 @@ from tapeloom.errors import DeviceError, HeldError, HostFull, NoMedium, UsageErr
 PAGE = 4096
 HEAD = 4096
 ENTRY = 32
+FIRST_ENTRIES = (256 * 1024 - HEAD) // ENTRY
+"""That is how many the index has room for after its first growth."""
 
 
 @pytest.fixture
@@ -220,7 +222,7 @@ def start(folder: Path, body: str) -> subprocess.Popen[str]:
     code = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
-from device_facts import block, open_vtape
+from device_facts import Kernel, block, open_vtape
 from pathlib import Path
 drive = open_vtape(Path({str(folder)!r}))
 if not drive.cartridges():
@@ -314,6 +316,17 @@ class TestHostFull:
                 drive.write(b"x")
             drive.write(b"x")
             assert read_all(drive) == [b"x", None]
+
+    def test_the_index_always_has_room_for_the_closing_filemark(self, folder: Path) -> None:
+        with opened(folder) as drive:
+            kernel = Kernel(drive)
+            for _ in range(FIRST_ENTRIES // 64):
+                kernel.write([b"x"] * 64)
+            with file_size_limit(HEAD + FIRST_ENTRIES * ENTRY):
+                with pytest.raises(HostFull):
+                    drive.write(b"x")
+                drive.write_filemarks()
+            assert drive.position().end_of_data == FIRST_ENTRIES + 1
 
     def test_no_new_cartridge_either(self, folder: Path) -> None:
         with open_vtape(folder) as drive, file_size_limit(100):
@@ -490,10 +503,12 @@ def test_the_index_is_laid_out_as_the_table_says(folder: Path) -> None:
 
 def test_a_tape_of_many_blocks_grows_its_index(folder: Path) -> None:
     with opened(folder) as drive:
-        for number in range(9000):
-            drive.write(number.to_bytes(2, "little"))
-        drive.locate(8999)
-        assert read_one(drive) == (8999).to_bytes(2, "little")
-        assert drive.position().end_of_data == 9001
+        kernel = Kernel(drive)
+        for first in range(0, FIRST_ENTRIES + 64, 64):
+            kernel.write([number.to_bytes(2, "little") for number in range(first, first + 64)])
+        for number in (0, FIRST_ENTRIES - 1, FIRST_ENTRIES, FIRST_ENTRIES + 63):
+            drive.locate(number)
+            assert read_one(drive) == number.to_bytes(2, "little")
+        assert drive.position().end_of_data == FIRST_ENTRIES + 65
     with opened(folder) as drive, pytest.raises(NoMedium):
         drive.load("MISSING")

@@ -27,7 +27,9 @@
 #define SLOTS_MAX 256
 #define SLOT_WORDS 16
 #define SLOT_BYTES (SLOT_WORDS * 8)
+#ifndef HANG_SECONDS
 #define HANG_SECONDS 30
+#endif
 #define BEING_FILLED (1u << 31)
 
 enum feed { FEED_THREAD, FEED_SEGMENT, FEED_DRIVE, FEED_POOL };

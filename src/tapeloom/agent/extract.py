@@ -1,8 +1,4 @@
-"""Restoring: a sequence becomes files again, below one folder and never outside it.
-
-Names are resolved folder by folder from that one on, without following a symbolic link: neither `..`, nor an absolute
-name, nor a link that the archive, or somebody else, put in the way leads out.
-"""
+"""Restoring: a sequence becomes files again, below one folder and never outside it."""
 
 from __future__ import annotations
 
@@ -11,16 +7,16 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import RestoreError, UnsafeEntry, UsageError
-from . import acl, pax
-from .descent import FOLDER_FLAGS, Descent
+from . import pax
 from .metadata import Setter, handle_of
 from .report import Notes, RestoreReport, printable, reason
 from .sink import Sequence
+from .target import Target
 from .unpax import Entry, Unpax
 
 Existing = Literal["fail", "skip", "replace", "newer"]
@@ -63,11 +59,9 @@ def restore_tree(
         root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise RestoreError(f"{target} cannot be restored into: {reason(error)}") from None
-    restoring = _Restoring(root, target, "replace", wanted, Setter(numeric_owner=numeric_owner), Unpax(sequence))
+    restoring = _Restoring(Unpax(sequence), target, root, existing if in_place else "replace", wanted, numeric_owner)
     try:
-        if in_place:
-            restoring.existing = existing
-        elif os.listdir(root):
+        if not in_place and os.listdir(root):
             raise RestoreError(f"{target} is not empty: name a new folder, or say that you want to restore in place")
         restoring.run()
     except OSError as error:
@@ -103,59 +97,44 @@ def restore_file(sequence: Sequence, target: Path, *, replace: bool = False) -> 
     return size
 
 
-class _Level:
-    """A folder on the way down: what is to be put on it when its content is complete."""
-
-    __slots__ = ("entry", "inherits", "met", "prune")
-
-    def __init__(self, entry: Entry | None, prune: bool, met: os.stat_result | None, inherits: bool):
-        self.entry = entry
-        self.prune = prune
-        self.met = met  # how it was found, if it was there without an entry of its own
-        self.inherits = inherits  # it has a default access control list, which new content gets
-
-
 class _Restoring:
+    """One run over an archive."""
+
     def __init__(
         self,
+        archive: Unpax,
+        path: Path,
         root: int,
-        target: Path,
         existing: Existing,
         wanted: Callable[[bytes], bool] | None,
-        setter: Setter,
-        archive: Unpax,
+        numeric_owner: bool,
     ):
-        self.existing = existing
-        self._target = target
-        self._wanted = wanted
-        self._set = setter
         self._archive = archive
-        self._descent = Descent(root)
-        self._levels = [_Level(None, False, None, _inherits(root))]
-        self._here: bytes | None = b"."  # the folder part of the last path, as it stood in the archive
+        self._existing = existing
+        self._wanted = wanted
+        self._set = Setter(numeric_owner=numeric_owner)
         self._troubles = Notes()
+        self._target = Target(path, root, self._set, self._troubles)
         self._files = self._folders = self._others = self._bytes = self._skipped = 0
 
     def run(self) -> None:
         for entry in self._archive:
+            if b"\0" in entry.path or b"\0" in entry.link:
+                raise UnsafeEntry(f"{printable(entry.path)} in the archive has a zero byte in a name")
+            if self._wanted is not None and not self._wanted(b"/".join(self._target.components(entry.path))):
+                self._skipped += 1
+                continue
             try:
-                self._entry(entry)
+                self._entry(entry, self._target.go(entry.path))
             except OSError as error:
                 if error.errno in _FATAL:
                     raise self._broken_off(entry, error) from None
                 self._troubles.add(entry.path, f"cannot be restored: {reason(error)}")
-        self._up_to(0)
-        self._finish_level()
+        self._target.finish()
         self._archive.drain()
 
-    def _broken_off(self, entry: Entry, error: OSError) -> RestoreError:
-        return RestoreError(
-            f"{self._target}/{printable(entry.path)} cannot be restored: {reason(error)}. "
-            "What was restored before it is whole; it and what follows is missing"
-        )
-
     def close(self) -> None:
-        self._descent.close()
+        self._target.close()
 
     def report(self) -> RestoreReport:
         return RestoreReport(
@@ -169,267 +148,162 @@ class _Restoring:
             unset=self._set.unset(),
         )
 
-    def _entry(self, entry: Entry) -> None:
-        path = entry.path
-        if b"\0" in path or b"\0" in entry.link:
-            raise UnsafeEntry(f"{printable(path)} in the archive has a zero byte in its name, or in that of its target")
-        if path.startswith(b"/"):
-            raise UnsafeEntry(f"{printable(path)} in the archive is an absolute name: it would leave {self._target}")
-        folder, _, name = path.rstrip(b"/").rpartition(b"/")
-        if self._wanted is not None and not self._wanted(b"/".join(self._components(path))):
-            self._skipped += 1
-            return
-        if name in (b"", b".", b".."):
-            components = self._components(path)
-            folder, name = b"/".join(components[:-1]), components[-1] if components else b""
-        if folder != self._here:
-            self._here = None
-            self._go(self._components(folder), path)
-            self._here = folder
+    def _broken_off(self, entry: Entry, error: OSError) -> RestoreError:
+        return RestoreError(
+            f"{self._target}/{printable(entry.path)} cannot be restored: {reason(error)}. "
+            "What was restored before it is whole; it and what follows is missing"
+        )
+
+    def _entry(self, entry: Entry, name: bytes) -> None:
         if entry.kind == pax.FOLDER:
-            self._folder(entry, name)
+            self._folder(entry, name) if name else self._root(entry)
         elif not name:
-            raise UnsafeEntry(f"{printable(path)} in the archive would replace {self._target} by something else")
-        elif entry.kind == pax.REGULAR:
-            self._place(entry, name, self._file)
-        elif entry.kind == pax.HARD_LINK:
-            self._place(entry, name, self._hard_link)
-        elif entry.kind == pax.SYMBOLIC_LINK:
-            self._place(entry, name, self._symbolic_link)
-        elif entry.kind in _NODES:
-            self._place(entry, name, self._node)
+            raise UnsafeEntry(f"{printable(entry.path)} in the archive would replace {self._target} by something else")
+        elif entry.kind in _MAKERS:
+            self._place(entry, name, _MAKERS[entry.kind])
         else:
-            self._troubles.add(path, f"is of a kind {printable(entry.kind)!r} that is not known here, and left out")
+            what = f"is of a kind {printable(entry.kind)!r} that is not known here, and left out"
+            self._troubles.add(entry.path, what)
 
-    def _components(self, path: bytes) -> list[bytes]:
-        components = [part for part in path.split(b"/") if part not in (b"", b".")]
-        if b".." in components:
-            raise UnsafeEntry(f"{printable(path)} in the archive goes upwards: it could leave {self._target}")
-        return components
-
-    # The way down and up
-
-    def _go(self, components: list[bytes], path: bytes) -> None:
-        """Make the folder *components* the present one; folders that are missing are made."""
-        names = self._descent.names
-        shared = 0
-        for have, want in zip(names, components, strict=False):
-            if have != want:
-                break
-            shared += 1
-        self._up_to(shared)
-        for name in components[shared:]:
-            try:
-                fd = self._step(name, self._descent.fd, path)
-            except FileNotFoundError:
-                os.mkdir(name, 0o777, dir_fd=self._descent.fd)
-                fd = self._step(name, self._descent.fd, path)
-            self._enter(name, fd, None)
-
-    def _step(self, name: bytes, parent: int, path: bytes) -> int:
-        """The folder *name* in *parent*, open. A symbolic link in its place is no accident that one goes on after."""
-        try:
-            return os.open(name, FOLDER_FLAGS, dir_fd=parent)
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP) and stat.S_ISLNK(os.lstat(name, dir_fd=parent).st_mode):
-                raise UnsafeEntry(
-                    f"{printable(path)} in the archive leads through the symbolic link {printable(name)}: "
-                    f"it could leave {self._target}"
-                ) from None
-            raise
-
-    def _enter(self, name: bytes, fd: int, entry: Entry | None, prune: bool = False) -> None:
-        met = os.fstat(fd) if entry is None else None
-        self._levels.append(_Level(entry, prune, met, _inherits(fd)))
-        self._descent.enter(name, fd)
-
-    def _up_to(self, depth: int) -> None:
-        while self._descent.depth > depth:
-            self._finish_level()
-            self._levels.pop()
-            self._descent.leave()
-
-    def _finish_level(self) -> None:
-        """Put a folder's metadata on it, now that nothing more comes into it."""
-        level = self._levels[-1]
-        try:
-            fd = self._descent.fd
-            if level.entry is not None:
-                self._set.apply(fd, level.entry, prune=level.prune)
-            elif level.met is not None:
-                with contextlib.suppress(PermissionError):  # another's folder, of which nothing was asked
-                    os.utime(fd, ns=(level.met.st_atime_ns, level.met.st_mtime_ns))
-        except OSError as error:
-            path = level.entry.path if level.entry is not None else b"/".join(self._descent.names)
-            self._troubles.add(path, f"the folder's metadata cannot be set: {reason(error)}")
-
-    # What an entry becomes
+    def _root(self, entry: Entry) -> None:
+        if self._goes_before(entry, os.fstat(self._target.fd)):
+            self._target.dress_root(entry)
+            self._folders += 1
+        else:
+            self._skipped += 1
 
     def _folder(self, entry: Entry, name: bytes) -> None:
-        if not name:
-            self._up_to(0)
-            self._here = None
-            level = self._levels[0]
-            if self._may_dress(entry, os.fstat(self._descent.fd)):
-                level.entry, level.prune = entry, True
-                self._folders += 1
-            else:
-                self._skipped += 1
-            return
-        fd = self._descent.fd
-        prune = self._levels[-1].inherits
+        parent = self._target.fd
+        prune = self._target.inherits
         try:
-            os.mkdir(name, 0o700, dir_fd=fd)
+            os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            there = os.lstat(name, dir_fd=fd)
-            if stat.S_ISDIR(there.st_mode):
-                if not self._may_dress(entry, there):
+            there = os.lstat(name, dir_fd=parent)
+            if not stat.S_ISDIR(there.st_mode):
+                if not self._may_replace(entry, there):
                     self._skipped += 1
-                    self._enter_own(entry, name, dress=False)
                     return
+                os.unlink(name, dir_fd=parent)
+                os.mkdir(name, 0o700, dir_fd=parent)
+            elif self._goes_before(entry, there):
+                self._target.unlock(name, there.st_mode)
                 prune = True
-                self._unlock(name, there)
-            elif not self._may_replace(entry, there):
+            else:
+                self._target.enter(name, entry.path, None, prune=False)
                 self._skipped += 1
                 return
-            else:
-                os.unlink(name, dir_fd=fd)
-                os.mkdir(name, 0o700, dir_fd=fd)
-        self._enter_own(entry, name, dress=True, prune=prune)
+        self._target.enter(name, entry.path, entry, prune=prune)
         self._folders += 1
 
-    def _enter_own(self, entry: Entry, name: bytes, *, dress: bool, prune: bool = False) -> None:
-        self._enter(name, self._step(name, self._descent.fd, entry.path), entry if dress else None, prune)
-        self._here = entry.path.rstrip(b"/")
-
-    def _unlock(self, name: bytes, there: os.stat_result) -> None:
-        """Let its owner write into a folder that is read-only, until its mode is set in the end."""
-        if there.st_mode & 0o700 != 0o700:
-            fd = os.open(name, _LOOK | os.O_DIRECTORY, dir_fd=self._descent.fd)
-            try:
-                with contextlib.suppress(PermissionError):
-                    os.chmod(handle_of(fd), stat.S_IMODE(there.st_mode) | 0o700)
-            finally:
-                os.close(fd)
-
-    def _place(self, entry: Entry, name: bytes, make: Callable[[Entry, bytes], None]) -> None:
+    def _place(self, entry: Entry, name: bytes, make: _Maker) -> None:
         """Make *entry* under *name*; where something stands there, beside it first, so that it is replaced at once."""
-        try:
-            make(entry, name)
+        with contextlib.suppress(FileExistsError):
+            make(self, entry, name)
             return
-        except FileExistsError:
-            pass
-        fd = self._descent.fd
-        there = os.lstat(name, dir_fd=fd)
+        folder = self._target.fd
+        there = os.lstat(name, dir_fd=folder)
         if not self._may_replace(entry, there):
             self._skipped += 1
             return
-        if stat.S_ISDIR(there.st_mode):
-            os.rmdir(name, dir_fd=fd)
         beside = b".tapeloom-" + secrets.token_hex(8).encode()
-        make(entry, beside)
         try:
-            os.rename(beside, name, src_dir_fd=fd, dst_dir_fd=fd)
+            if make(self, entry, beside):
+                if stat.S_ISDIR(there.st_mode):
+                    os.rmdir(name, dir_fd=folder)
+                os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             with contextlib.suppress(FileNotFoundError):  # it is there still when both were one inode
-                os.unlink(beside, dir_fd=fd)
+                os.unlink(beside, dir_fd=folder)
 
     def _may_replace(self, entry: Entry, there: os.stat_result) -> bool:
-        if self.existing == "fail":
+        if self._existing == "fail":
             raise RestoreError(
                 f"{self._target}/{printable(entry.path)} exists already: say whether to skip or to replace such files"
             )
-        return self._may_dress(entry, there)
+        return self._goes_before(entry, there)
 
-    def _may_dress(self, entry: Entry, there: os.stat_result) -> bool:
+    def _goes_before(self, entry: Entry, there: os.stat_result) -> bool:
         """Whether *entry* goes before what is *there*. A folder that is there already is in nobody's way."""
-        if self.existing == "newer":
+        if self._existing == "newer":
             return entry.mtime > there.st_mtime_ns
-        return self.existing != "skip"
+        return self._existing != "skip"
 
-    def _file(self, entry: Entry, name: bytes) -> None:
-        fd = os.open(name, _CREATE, 0o600, dir_fd=self._descent.fd)
+    # What an entry becomes. Each says whether it made something; FileExistsError comes before anything else happens.
+
+    def _file(self, entry: Entry, name: bytes) -> bool:
+        fd = os.open(name, _CREATE, 0o600, dir_fd=self._target.fd)
         try:
             try:
-                if entry.extents is None and entry.stored <= SMALL_BYTES:
-                    _write_all(fd, self._archive.content(entry.stored))
-                else:
-                    try:
-                        self._archive.copy_to(fd, entry)
-                    except OSError as error:  # nobody knows where in the sequence
-                        raise self._broken_off(entry, error) from None
-                    if entry.extents is not None:
-                        os.ftruncate(fd, entry.size)  # a hole at the end
-                self._set.apply(fd, entry, prune=self._levels[-1].inherits)
+                self._content(fd, entry)
+                self._set.apply(fd, entry, prune=self._target.inherits)
             finally:
                 os.close(fd)
         except BaseException:
-            os.unlink(name, dir_fd=self._descent.fd)
+            os.unlink(name, dir_fd=self._target.fd)
             raise
         self._files += 1
         self._bytes += entry.stored
+        return True
 
-    def _hard_link(self, entry: Entry, name: bytes) -> None:
-        if entry.link.startswith(b"/"):
-            raise UnsafeEntry(f"{printable(entry.path)} in the archive is a hard link to an absolute name")
-        components = self._components(entry.link)
+    def _content(self, fd: int, entry: Entry) -> None:
+        if entry.extents is None and entry.stored <= SMALL_BYTES:
+            _write_all(fd, self._archive.content(entry.stored))
+            return
+        try:
+            self._archive.copy_to(fd, entry)
+        except OSError as error:  # nobody knows now where in the sequence one is
+            raise self._broken_off(entry, error) from None
+        if entry.extents is not None:
+            os.ftruncate(fd, entry.size)  # a hole at the end
+
+    def _hard_link(self, entry: Entry, name: bytes) -> bool:
+        components = self._target.components(entry.link)
         if not components:
             raise UnsafeEntry(f"{printable(entry.path)} in the archive is a hard link to the root folder")
         try:
-            with self._folder_of(components[:-1], entry.path) as parent:
-                os.link(components[-1], name, src_dir_fd=parent, dst_dir_fd=self._descent.fd, follow_symlinks=False)
+            with self._target.folder(components[:-1], entry.path) as parent:
+                os.link(components[-1], name, src_dir_fd=parent, dst_dir_fd=self._target.fd, follow_symlinks=False)
         except FileNotFoundError:
             self._troubles.add(entry.path, f"is a hard link to {printable(entry.link)}, which was not restored")
-            return
+            return False
         self._others += 1
+        return True
 
-    @contextlib.contextmanager
-    def _folder_of(self, components: list[bytes], path: bytes) -> Iterator[int]:
-        """The folder *components*, open, whatever is the present one."""
-        names = self._descent.names
-        if components == names:
-            yield self._descent.fd
-            return
-        fd = os.open(b".", FOLDER_FLAGS, dir_fd=self._descent.root)
-        try:
-            for name in components:
-                deeper = self._step(name, fd, path)
-                os.close(fd)
-                fd = deeper
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _symbolic_link(self, entry: Entry, name: bytes) -> None:
-        os.symlink(entry.link, name, dir_fd=self._descent.fd)
+    def _symbolic_link(self, entry: Entry, name: bytes) -> bool:
+        os.symlink(entry.link, name, dir_fd=self._target.fd)
         self._dress(entry, name)
+        return True
 
-    def _node(self, entry: Entry, name: bytes) -> None:
+    def _node(self, entry: Entry, name: bytes) -> bool:
         try:
-            os.mknod(name, _NODES[entry.kind] | 0o600, os.makedev(*entry.device), dir_fd=self._descent.fd)
+            os.mknod(name, _NODES[entry.kind] | 0o600, os.makedev(*entry.device), dir_fd=self._target.fd)
         except PermissionError as error:
             if entry.kind == pax.FIFO:
                 raise
             self._set.note("device nodes", entry.path, reason(error))
-            return
+            return False
         self._dress(entry, name)
+        return True
 
     def _dress(self, entry: Entry, name: bytes) -> None:
         """Metadata for what cannot be opened."""
-        fd = os.open(name, _LOOK, dir_fd=self._descent.fd)
+        fd = os.open(name, _LOOK, dir_fd=self._target.fd)
         try:
-            self._set.apply(handle_of(fd), entry, prune=self._levels[-1].inherits)
+            self._set.apply(handle_of(fd), entry, prune=self._target.inherits)
         finally:
             os.close(fd)
         self._others += 1
 
 
-def _inherits(fd: int) -> bool:
-    try:
-        os.getxattr(fd, acl.DEFAULT)
-    except OSError:
-        return False
-    return True
+_Maker = Callable[[_Restoring, Entry, bytes], bool]
+_MAKERS: dict[bytes, _Maker] = {
+    pax.REGULAR: _Restoring._file,
+    pax.HARD_LINK: _Restoring._hard_link,
+    pax.SYMBOLIC_LINK: _Restoring._symbolic_link,
+    pax.FIFO: _Restoring._node,
+    pax.CHARACTER: _Restoring._node,
+    pax.DEVICE: _Restoring._node,
+}
 
 
 def _write_all(fd: int, data: bytes) -> None:

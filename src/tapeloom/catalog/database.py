@@ -63,8 +63,6 @@ class Database:
     def _connect(self) -> None:
         name = self.path.absolute().as_uri() + ("?mode=ro" if self.readonly else "?mode=rwc")
         pragmas = {"synchronous": "full", "foreign_keys": 1, "busy_timeout": BUSY_SECONDS * 1000}
-        if not self.readonly:
-            pragmas["journal_mode"] = "wal"
         self._db = peewee.SqliteDatabase(
             name, pragmas=pragmas, uri=True, thread_safe=False, check_same_thread=False, autoconnect=False
         )
@@ -102,10 +100,12 @@ class Database:
 
 
 def _version(db: Any, path: Path, migrations: Sequence[Migration]) -> int:
-    version, application = (
-        int(db.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "application_id")
-    )
-    if version and application != APPLICATION_ID:
+    def number(question: str) -> int:
+        return int(db.execute_sql(question).fetchone()[0])
+
+    version = number("PRAGMA user_version")
+    ours = number("PRAGMA application_id") == APPLICATION_ID
+    if not ours and (version or number("SELECT count(*) FROM sqlite_master")):
         raise CatalogError(f"{path} is a database, but not a catalog of tapeloom; point `state` to another folder")
     if version > len(migrations):
         raise CatalogTooNew(
@@ -117,7 +117,9 @@ def _version(db: Any, path: Path, migrations: Sequence[Migration]) -> int:
 
 def _migrate(db: Any, path: Path, migrations: Sequence[Migration]) -> None:
     """Takes the missing steps, each in a transaction with its version number."""
-    for number in range(_version(db, path, migrations), len(migrations)):
+    version = _version(db, path, migrations)
+    db.execute_sql("PRAGMA journal_mode = wal")  # changes the file: not before it is known to be ours
+    for number in range(version, len(migrations)):
         with db.atomic("IMMEDIATE"):
             migrations[number](db)
             db.execute_sql(f"PRAGMA application_id = {APPLICATION_ID}")

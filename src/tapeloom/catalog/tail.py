@@ -51,8 +51,8 @@ def append_position(tail: Tail, end_of_data: int, seen: Seen | None) -> int:
     volume, known = tail.volume, tail.end_position
     if end_of_data < known:
         raise CatalogError(
-            f"volume {volume.label} ends at position {end_of_data}, but there are receipts up to position {known}: data is "
-            f"missing on it; `tapeloom verify --volume {volume.label}` names what, and another volume must be used"
+            f"volume {volume.label} ends at position {end_of_data}, but there are receipts up to position {known}: data "
+            f"is missing on it; `tapeloom verify --volume {volume.label}` names what, and another volume must be used"
         )
     if end_of_data == known:
         return known
@@ -62,9 +62,7 @@ def append_position(tail: Tail, end_of_data: int, seen: Seen | None) -> int:
         raise ValueError("something stands behind the last receipt: it has to be looked at")
     strangers = seen.jobs - {append.job for append in tail.appends}
     if strangers:
-        raise _older(
-            tail, end_of_data, f"of job {min(strangers)}, which this catalog does not know as unfinished"
-        )
+        raise _older(tail, end_of_data, f"of job {min(strangers)}, which this catalog does not know as unfinished")
     if seen.strange_objects:
         raise _older(tail, end_of_data, f"with object {min(seen.strange_objects)}, which this catalog does not know")
     if not seen.checkpoints:

@@ -1,0 +1,130 @@
+"""Reading copies back and checking every block: both checksums, and that it is the block that belongs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import numpy as np
+
+from tapeloom import _kernel
+from tapeloom.catalog import Catalog, Copy, CopyStatus, Object
+from tapeloom.config import Config
+from tapeloom.errors import TapeloomError
+from tapeloom.limits import PAGE_BYTES
+from tapeloom.ops.choose import choose_object, segments
+from tapeloom.ops.mounts import Mounts
+from tapeloom.runtime.reading import POOL, SLOTS_MIN, Fault, Segment, read_segment, restore_arena
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One copy after reading it back."""
+
+    object: Object
+    copy: Copy
+    blocks: int
+    faults: list[Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """`checked` copies were read; `passed_over` were known as incomplete and were not."""
+
+    checked: list[Checked]
+    passed_over: list[tuple[Object, Copy]]
+
+    @property
+    def faults(self) -> list[Fault]:
+        return [fault for one in self.checked for fault in one.faults]
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.faults else 0
+
+
+def verify(
+    config: Config,
+    name: str | None = None,
+    *,
+    volume: str | None = None,
+    copy: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> VerifyResult:
+    """Verifies an object's copies, those on one volume, or all there are; in order of volumes and positions, each volume in
+    one pass.
+
+    `on_progress` is told of blocks read and blocks in all. A copy in which a fault is found becomes `damaged` in the catalog
+    when the state folder is not in use.
+
+    Raises
+    ------
+    NotFound
+    """
+    with Catalog.open(config.server.state, readonly=True) as catalog:
+        chosen, passed_over = _choose(catalog, name, volume, copy)
+        work = [
+            (part, item, one)
+            for item, one in chosen
+            for part in segments(catalog, one)
+            if volume is None or part.label == volume
+        ]
+        order = {known.id: number for number, known in enumerate(catalog.volumes())}
+        work.sort(key=lambda row: (order[row[0].volume], row[0].position))
+        checked = {one.id: Checked(item, one, 0, []) for item, one in chosen}
+        total = sum(part.blocks for part, _, _ in work)
+        slot_bytes = max((catalog.volume(part.volume).block_bytes for part, _, _ in work), default=PAGE_BYTES)
+        with Mounts(config.drives, catalog.volume) as mounts:
+            checker = _Checker(mounts, slot_bytes)
+            done = 0
+            for part, item, one in work:
+                before = checked[one.id]
+                faults = checker.check(part, item.id)
+                checked[one.id] = replace(before, blocks=before.blocks + part.blocks, faults=before.faults + faults)
+                done += part.blocks
+                on_progress(done, total)
+    return VerifyResult(list(checked.values()), passed_over)
+
+
+def _choose(
+    catalog: Catalog, name: str | None, volume: str | None, agent: str | None
+) -> tuple[list[tuple[Object, Copy]], list[tuple[Object, Copy]]]:
+    if volume is not None:
+        catalog.volume(volume)  # NotFound
+    items: Sequence[Object] = catalog.objects() if name is None else [choose_object(catalog, name, partial=True)]
+    chosen, passed_over = [], []
+    for item in items:
+        for one in item.copies:
+            if (volume is not None and volume not in one.volumes) or (agent is not None and one.agent != agent):
+                continue
+            known_good = one.status in (CopyStatus.COMPLETE, CopyStatus.DAMAGED)
+            (chosen if known_good else passed_over).append((item, one))
+    return chosen, passed_over
+
+
+class _Checker:
+    def __init__(self, mounts: Mounts, slot_bytes: int):
+        self._mounts = mounts
+        slots = max(SLOTS_MIN, 16)
+        self._arena = restore_arena(-(-slot_bytes // PAGE_BYTES) * PAGE_BYTES, slots)
+        nothing_wanted = np.zeros(0, _kernel.WANT)
+        self._splitter = _kernel.Splitter(self._arena, POOL, nothing_wanted, faults_max=1)
+
+    def check(self, segment: Segment, object_id: UUID) -> list[Fault]:
+        """All faults of one segment."""
+        faults = []
+        while segment.blocks:
+            try:
+                fault = read_segment(self._splitter, self._mounts.place(segment.volume), segment, object_id)
+            except TapeloomError as error:
+                why = f"blocks {segment.seq} to {segment.seq + segment.blocks - 1} cannot be read: {error}"
+                return [*faults, Fault(segment.copy, segment.label, segment.position, segment.seq, why)]
+            if fault is None:
+                return faults
+            faults.append(fault)
+            done = fault.seq + 1 - segment.seq
+            segment = replace(
+                segment, position=segment.position + done, seq=fault.seq + 1, blocks=segment.blocks - done
+            )
+        return faults
