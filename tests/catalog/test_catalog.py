@@ -60,11 +60,13 @@ def test_what_a_detached_mirror_missed_is_known_and_completed_later(world: World
     assert (copy.status, copy.drive) == (CopyStatus.PARTIAL, "R5")
     assert world.catalog.missing(copy.id) == [(10, 19), (30, 49), (60, 99)]
     world.catalog.finish_job(world.job, JobStatus.PARTIAL)
-    world.job = new_id()
+    first, world.job = world.job, new_id()
     world.catalog.begin_job(world.job, kind="copy", groups=["1"])
     world.catalog.resume_copy(copy.id, job=world.job)
     world.write((id, 60, 99), (id, 10, 19), (id, 30, 49), agent="BMA138")
     assert world.catalog.copy(copy.id).status is CopyStatus.COMPLETE
+    assert [row.copy.agent for row in world.catalog.job_table(first)] == [AGENT, "BMA138"]
+    assert [row.copy.agent for row in world.catalog.job_table(world.job)] == ["BMA138"]
     assert world.catalog.missing(copy.id) == []
     assert [row[2] for row in world.catalog.runs(copy.id).rows()] == [0, 10, 20, 30, 50, 60]
 

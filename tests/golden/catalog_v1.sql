@@ -10,13 +10,14 @@ CREATE TABLE copies (
     id          INTEGER PRIMARY KEY,
     object      TEXT NOT NULL REFERENCES objects,
     job         TEXT NOT NULL REFERENCES jobs,
+    writer      TEXT NOT NULL REFERENCES jobs,
     agent       TEXT NOT NULL,
     agent_group TEXT NOT NULL,
     drive       TEXT NOT NULL,
     status      TEXT NOT NULL CHECK (status IN ('complete', 'partial', 'missing', 'damaged', 'retired')),
     UNIQUE (object, agent, job)
 );
-INSERT INTO "copies" VALUES(1,'01a2044d-6fa3-7cd9-baa3-9054be4709c7','01a2044d-6fa0-72f9-897a-cc8bdf213ba7','BMA124','nightly','R1','complete');
+INSERT INTO "copies" VALUES(1,'01a20451-956e-7970-a1af-786ba14e0e51','01a20451-9568-74b2-bc88-b69049c3bdeb','01a20451-9568-74b2-bc88-b69049c3bdeb','BMA124','nightly','R1','complete');
 CREATE TABLE jobs (
     id          TEXT PRIMARY KEY,
     kind        TEXT NOT NULL,
@@ -26,7 +27,7 @@ CREATE TABLE jobs (
     ended_at    INTEGER,
     report      TEXT NOT NULL
 );
-INSERT INTO "jobs" VALUES('01a2044d-6fa0-72f9-897a-cc8bdf213ba7','backup','["nightly"]','complete',1700000000123456789,1700000001123456789,'{}');
+INSERT INTO "jobs" VALUES('01a20451-9568-74b2-bc88-b69049c3bdeb','backup','["nightly"]','complete',1700000000123456789,1700000001123456789,'{}');
 CREATE TABLE objects (
     id          TEXT PRIMARY KEY,
     source      INTEGER NOT NULL REFERENCES sources,
@@ -42,7 +43,7 @@ CREATE TABLE objects (
     digest      TEXT,
     troubles    TEXT NOT NULL
 );
-INSERT INTO "objects" VALUES('01a2044d-6fa3-7cd9-baa3-9054be4709c7',1,'01a2044d-6fa0-72f9-897a-cc8bdf213ba7',1,0,1700000000123456789,NULL,'whole',12,12000,12,NULL,'[]');
+INSERT INTO "objects" VALUES('01a20451-956e-7970-a1af-786ba14e0e51',1,'01a20451-9568-74b2-bc88-b69049c3bdeb',1,0,1700000000123456789,NULL,'whole',12,12000,12,NULL,'[]');
 CREATE TABLE receipts (
     id          INTEGER PRIMARY KEY,
     copy        INTEGER NOT NULL REFERENCES copies,
@@ -57,8 +58,8 @@ CREATE TABLE receipts (
     given_at    INTEGER NOT NULL,
     UNIQUE (copy, volume, filemark)
 );
-INSERT INTO "receipts" VALUES(1,1,'01a2044d-6fa0-7346-bc95-beef45c567dd','01a2044d-6fa0-72f9-897a-cc8bdf213ba7',14,0,9,10,NULL,X'01789C636040055C509A054A030000E0000F',1795368513445268733);
-INSERT INTO "receipts" VALUES(2,1,'01a2044d-6fa0-7346-bc95-beef45c567dd','01a2044d-6fa0-72f9-897a-cc8bdf213ba7',17,10,11,2,NULL,X'01789C636080002E28CD04A5F9A1340001A8001C',1795368513452475584);
+INSERT INTO "receipts" VALUES(1,1,'01a20451-9568-7509-9fc1-50411a1c127d','01a20451-9568-74b2-bc88-b69049c3bdeb',14,0,9,10,NULL,X'01789C636040055C509A054A030000E0000F',1795368785264013220);
+INSERT INTO "receipts" VALUES(2,1,'01a20451-9568-7509-9fc1-50411a1c127d','01a20451-9568-74b2-bc88-b69049c3bdeb',17,10,11,2,NULL,X'01789C636080002E28CD04A5F9A1340001A8001C',1795368785269772590);
 CREATE TABLE sources (
     id          INTEGER PRIMARY KEY,
     name        TEXT NOT NULL UNIQUE
@@ -77,10 +78,11 @@ CREATE TABLE volumes (
     end_position INTEGER NOT NULL,
     UNIQUE (drive, cartridge)
 );
-INSERT INTO "volumes" VALUES('01a2044d-6fa0-7346-bc95-beef45c567dd','R1-0001','R1','R1-0001','appendable',1,NULL,524288,1795368513441052626,18);
+INSERT INTO "volumes" VALUES('01a20451-9568-7509-9fc1-50411a1c127d','R1-0001','R1','R1-0001','appendable',1,NULL,524288,1795368785257360288,18);
 CREATE INDEX objects_by_source ON objects (source, as_of);
 CREATE INDEX objects_by_job ON objects (job);
 CREATE INDEX copies_by_job ON copies (job);
+CREATE INDEX copies_by_writer ON copies (writer);
 CREATE INDEX receipts_by_volume ON receipts (volume, filemark);
 COMMIT;
 PRAGMA application_id = 1414287181;

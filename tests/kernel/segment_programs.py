@@ -267,27 +267,17 @@ def never_reads(path: Path, seed: int, size: int) -> None:
     raw.until_closed()
 
 
-def is_silent(path: Path, attached: Any) -> None:
-    """Attaches and does nothing more; then says how it was told that the job stops."""
-    producer = attach(path)
-    attached.set()
-    try:
-        while True:
-            producer.write(bytes(1 << 20))
-    except SourceError as error:
-        attached.error = repr(error)
-
-
-def tells(path: Path, answers: Any, size: int) -> None:
-    """Writes `size` bytes, then says over the pipe what kind of error came, or None."""
+def tells(path: Path, pipe: Any, silent: bool = False) -> None:
+    """Writes for ever, or (silent) not before it is told to; then says over the pipe what kind of error came."""
     try:
         with attach(path) as producer:
-            answers.send("attached")
-            producer.write(bytes(size))
+            pipe.send("attached")
+            if silent:
+                pipe.recv()
+            while True:
+                producer.write(bytes(1 << 20))
     except SourceError as error:
-        answers.send(type(error).__name__)
-    else:
-        answers.send(None)
+        pipe.send(type(error).__name__)
 
 
 def attaches(path: Path, answers: Any, uid: int | None = None) -> None:

@@ -6,7 +6,7 @@ import gc
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,10 +47,14 @@ class World:
     state: Path
     slots: int = 4
     readers: int = 1
+    hanging: int | None = None
     arena: Any = None
     seen: list[list[Seen]] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
+    neighbours: list[threading.Thread] = field(default_factory=list)
     bugs: list[BaseException] = field(default_factory=list)
+    came: threading.Condition = field(default_factory=threading.Condition)
+    payloads: int = 0
 
     def __post_init__(self) -> None:
         streams = np.zeros(2, _kernel.STREAM_PLAN)
@@ -89,6 +93,10 @@ class World:
                 try:
                     while (payload := drain.payload()) is not None:
                         pieces.append(bytes(payload))
+                        if row == SEGMENT:
+                            with self.came:
+                                self.payloads += 1
+                                self.came.notify_all()
                 finally:
                     self.seen[row].append(Seen(id, b"".join(pieces), drain.failed))
         except (Stopped, BlockDamaged):
@@ -103,15 +111,26 @@ class World:
         self.arena.end_stream(NEIGHBOUR)
 
     def start_all(self) -> None:
-        for row in range(2 * self.readers):
-            self.start(self.read, row)
-        self.start(self.neighbour)
+        for row in range(self.readers):
+            if row != self.hanging:
+                self.start(self.read, row)
+        self.neighbours = [self.start(self.read, row) for row in range(self.readers, 2 * self.readers)]
+        self.neighbours.append(self.start(self.neighbour))
+
+    def join_neighbours(self) -> None:
+        for thread in self.neighbours:
+            thread.join(JOIN_SECONDS)
 
     def neighbour_is_whole(self) -> bool:
         return all(
             [(seen.data == data_of(99, NEIGHBOUR_BYTES), seen.failed) for seen in row] == [(True, False)]
             for row in self.seen[self.readers :]
         )
+
+    def published(self, blocks: int) -> bool:
+        """Waits until so many payloads have come to the first reader of the segment."""
+        with self.came:
+            return self.came.wait_for(lambda: self.payloads >= blocks, JOIN_SECONDS)
 
     def join(self) -> None:
         for thread in self.threads:
@@ -189,7 +208,7 @@ def fd_is_open(fd: str) -> bool:
 
 
 @contextmanager
-def one_turn(state: Path, *names: str, **sizes: int) -> Any:
+def one_turn(state: Path, *names: str, **sizes: int) -> Iterator[Turn]:
     """A world in which the turn of the producers `names` runs. Afterwards everything has ended and nothing is left behind."""
     world = World(state, **sizes)
     turn = Turn(world, list(names or ["program"]))
@@ -201,3 +220,18 @@ def one_turn(state: Path, *names: str, **sizes: int) -> Any:
     turn.feeders.clear()
     world.arena = turn.world = None
     assert left_behind(state) == []
+
+
+@contextmanager
+def hanging_reader(state: Path, names: list[str]) -> Iterator[tuple[Turn, Callable[[], memoryview], int]]:
+    """`one_turn` with a second reader that takes the first payload, and sits on it until the end."""
+    with one_turn(state, *names, readers=2, hanging=1) as turn:
+        drain = _kernel.Drain(turn.world.arena, 1)
+
+        def payload() -> memoryview:
+            assert drain.next_object() is not None
+            return drain.payload()
+
+        yield turn, payload, 1
+        drain.close()
+        del drain

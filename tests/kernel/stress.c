@@ -441,7 +441,9 @@ static void draw_agents(struct dice *d)
                 world->cursor[plan->cursors++] = (struct tl_cursor_plan){s, g};
         agent->cursors = plan->cursors - agent->first_cursor;
         agent->run_blocks = 1 + (uint32_t)roll(d, one_in(d, 4) ? 100 : 8);
-        agent->patience_ns = (int64_t)roll(d, 500000);
+        /* With endless patience only a full run, an end, or a producer that wants a slot brings an agent to write. A restore drive
+         * cannot say whose reader holds what it wants. */
+        agent->patience_ns = !world->has_drive && one_in(d, 3) ? INT64_C(1) << 40 : (int64_t)roll(d, 500000);
         world->drained[g] = agent->cursors == 1 && one_in(d, 2);
     }
 }

@@ -145,9 +145,9 @@ class Catalog(Queries):
             return _add_copy(t, object_id, job, place)
 
     def resume_copy(self, copy: int, *, job: UUID) -> None:
-        """From now on `job` gives the receipts of this copy: it writes what was missing."""
+        """From now on `job` gives the receipts of this copy: it writes what was missing. The agent stays the same."""
         with self._database.writing() as t:
-            if not t.copies.update(job=str(job)).where(t.copies.id == copy).execute():
+            if not t.copies.update(writer=str(job)).where(t.copies.id == copy).execute():
                 raise NotFound(f"no copy {copy} in {self.path}")
 
     def object_ended(
@@ -319,6 +319,7 @@ def _add_copy(t: Any, object_id: UUID, job: UUID, place: Place) -> int:
             {
                 "object": str(object_id),
                 "job": str(job),
+                "writer": str(job),
                 "agent": place.agent,
                 "agent_group": place.group,
                 "drive": place.drive,
@@ -330,7 +331,7 @@ def _add_copy(t: Any, object_id: UUID, job: UUID, place: Place) -> int:
 
 def _copy_of(t: Any, object_id: UUID, agent: str, job: UUID, path: Path) -> int:
     c = t.copies
-    mine = (c.object == str(object_id)) & (c.agent == agent) & (c.job == str(job))
+    mine = (c.object == str(object_id)) & (c.agent == agent) & (c.writer == str(job))
     found = list(c.select(c.id).where(mine).tuples())
     if not found:
         raise NotFound(f"{path} knows no copy of object {object_id} that agent {agent} writes in job {job}")

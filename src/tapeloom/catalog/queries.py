@@ -149,7 +149,7 @@ class Queries:
     def job_table(self, job: UUID) -> list[JobRow]:
         """What is complete, incomplete and missing per copy, for the copies that this job was to write."""
         with self._database.reading() as t:
-            held = copies(t, t.copies.job == str(job))
+            held = copies(t, (t.copies.job == str(job)) | (t.copies.writer == str(job)))
             of = {one.id: one for one in objects(t, t.objects.id << sorted({str(copy.object) for copy in held}))}
             rows = []
             for copy in held:

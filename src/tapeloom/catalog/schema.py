@@ -60,6 +60,7 @@ CREATE TABLE copies (
     id          INTEGER PRIMARY KEY,
     object      TEXT NOT NULL REFERENCES objects,
     job         TEXT NOT NULL REFERENCES jobs,
+    writer      TEXT NOT NULL REFERENCES jobs,
     agent       TEXT NOT NULL,
     agent_group TEXT NOT NULL,
     drive       TEXT NOT NULL,
@@ -67,6 +68,7 @@ CREATE TABLE copies (
     UNIQUE (object, agent, job)
 );
 CREATE INDEX copies_by_job ON copies (job);
+CREATE INDEX copies_by_writer ON copies (writer);
 
 CREATE TABLE volumes (
     id           TEXT PRIMARY KEY,
@@ -120,7 +122,7 @@ _COLUMNS = {
     "sources": "id name",
     "jobs": "id kind groups status started_at ended_at report",
     "objects": "id source job content level as_of parent outcome blocks bytes files digest troubles",
-    "copies": "id object job agent agent_group drive status",
+    "copies": "id object job writer agent agent_group drive status",
     "volumes": "id label drive cartridge state sequence previous block_bytes made_at end_position",
     "receipts": "id copy volume job filemark first_seq last_seq blocks bytes runs given_at",
     "appends": "volume job agent checkpoints",

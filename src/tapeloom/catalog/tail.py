@@ -51,8 +51,8 @@ def append_position(tail: Tail, end_of_data: int, seen: Seen | None) -> int:
     volume, known = tail.volume, tail.end_position
     if end_of_data < known:
         raise CatalogError(
-            f"volume {volume.label} ends at position {end_of_data}, but there are receipts up to position {known}: data "
-            f"is missing on it; `tapeloom verify --volume {volume.label}` names what, and another volume must be used"
+            f"volume {volume.label} ends at position {end_of_data}, but there are receipts up to position {known}: "
+            f"data is missing on it; `tapeloom verify --volume {volume.label}` names what, use another volume"
         )
     if end_of_data == known:
         return known
