@@ -332,6 +332,11 @@ cdef class Feeder:
         return self.feeder.header.seq
 
     @property
+    def stopping(self):
+        """Whether the job has been told to stop."""
+        return self.arena.view.arena.stop != 0
+
+    @property
     def offset(self):
         """Bytes of the sequence so far."""
         return self.feeder.header.offset + self.feeder.filled

@@ -221,7 +221,7 @@ cdef class Filler:
     """The producer's side, for one thread. `memory` is a numpy array of bytes over the whole mapped segment, which it keeps."""
 
     cdef tl_producer producer
-    cdef object memory
+    cdef readonly object memory
 
     def __cinit__(self, memory, uint32_t slots, uint32_t payload_max, int socket):
         if slots == 0 or memory.nbytes < tl_segment_total_bytes(slots, payload_max):

@@ -98,10 +98,10 @@ class Producer:
 
     def __init__(self, connection: socket.socket, memory: int, slots: int, payload_max: int):
         try:
-            self._memory = np.frombuffer(mmap.mmap(memory, 0), np.uint8)
+            shared = np.frombuffer(mmap.mmap(memory, 0), np.uint8)
         finally:
             os.close(memory)
-        self._filler: _segment.Filler | None = _segment.Filler(self._memory, slots, payload_max, connection.fileno())
+        self._filler: _segment.Filler | None = _segment.Filler(shared, slots, payload_max, connection.fileno())
         self._connection = connection
         self._reserved = 0
         self.bytes = 0
@@ -139,8 +139,9 @@ class Producer:
         Fill its beginning, then `commit`. What is not committed does not count, and is the same room again next time. Waits
         and raises as `write`.
         """
-        at, self._reserved = self._open().room()
-        return self._memory[at : at + self._reserved]
+        filler = self._open()
+        at, self._reserved = filler.room()
+        return filler.memory[at : at + self._reserved]
 
     def commit(self, bytes: int) -> None:
         """The first *bytes* bytes of what was reserved are filled. After that the array must not be written to any more."""

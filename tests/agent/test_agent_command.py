@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import threading
@@ -42,6 +43,15 @@ def test_a_signal_is_named():
 def test_what_cannot_be_started(command):
     with pytest.raises(SourceError, match="cannot be started"):
         CommandSource(command).run(MemorySink())
+
+
+def test_output_that_cannot_be_read():
+    class Failing(MemorySink):
+        def pump_pipe(self, fd: int) -> tuple[int, int]:
+            return 0, errno.EIO
+
+    with pytest.raises(SourceError, match="the output of command `sleep 1000` cannot be read: Input/output error"):
+        CommandSource("sleep 1000").run(Failing())
 
 
 def test_folder_and_environment(tmp_path):

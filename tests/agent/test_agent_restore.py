@@ -426,6 +426,18 @@ def test_reports_stay_small_whatever_an_archive_holds(tmp_path):
     assert [(unset.kind, unset.entries) for unset in report.unset] == [("extended attributes", 100)]
 
 
+def test_what_no_file_can_have_is_counted(tmp_path):
+    owner, _ = member("owner")
+    owner.pax_headers = {"uid": "-1", "mtime": "9999999999999999999"}
+    unknown, _ = member("unknown")
+    unknown.type = b"Q"
+    report = restore(tmp_path / "t", (owner, b""), (unknown, b""))
+    assert [(unset.kind, unset.entries) for unset in report.unset] == [("owner", 1), ("times", 1)]
+    assert [str(trouble) for trouble in report.troubles] == [
+        "unknown: is of a kind 'Q' that is not known here, and left out"
+    ]
+
+
 def test_an_unknown_word_for_existing_files(tmp_path):
     with pytest.raises(UsageError, match="'overwrite' is none of fail, skip, replace, newer"):
         restore(tmp_path / "t", in_place=True, existing="overwrite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from agent_world import MemorySequence, MemorySink, as_nobody, snapshot
 
-from tapeloom.agent import report, tree
+from tapeloom.agent import metadata, report, tree
 from tapeloom.agent.extract import restore_tree
 from tapeloom.agent.tree import TreeSource
 from tapeloom.errors import SourceError, Stopped
@@ -305,3 +306,69 @@ def test_more_pieces_than_a_map_holds(tmp_path, monkeypatch):
     restore_tree(MemorySequence(sink.data), tmp_path / "back")
     assert (tmp_path / "back" / "sparse").read_bytes() == (tmp_path / "sparse").read_bytes()
     assert snapshot(tmp_path / "back")[b"/sparse"]["holes"] == [0, 4096, 1 << 20, 7 << 20]
+
+
+def test_a_small_file_that_cannot_be_read_is_zeros(root, monkeypatch):
+    def failing_read(fd, size):
+        raise OSError(errno.EIO, "broken")
+
+    sink = MemorySink()
+    with monkeypatch.context() as patched:
+        patched.setattr(tree, "os", _OsWith(read=failing_read))
+        report = TreeSource([root / "small"]).run(sink)
+    assert told(report) == {b"small": "cannot be read from byte 0 on, zeros stand there: Input/output error"}
+    assert contents(sink)["small"] == bytes(1000)
+
+
+def test_attributes_that_cannot_be_read_are_reported(root, monkeypatch):
+    os.setxattr(root / "a", "user.x", b"1")
+
+    def failing(handle, name=None):
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(metadata, "os", _OsWith(getxattr=failing))
+        assert told(TreeSource([root / "a"]).run(MemorySink())) == {
+            b"a": "its extended attribute user.x cannot be read: Input/output error"
+        }
+        patched.setattr(metadata, "os", _OsWith(listxattr=failing))
+        assert told(TreeSource([root / "a"]).run(MemorySink())) == {
+            b"a": "its extended attributes cannot be read: Input/output error"
+        }
+
+
+def test_a_file_system_without_seeking_for_holes(tmp_path, monkeypatch):
+    with open(tmp_path / "sparse", "wb") as file:
+        os.pwrite(file.fileno(), b"end", 1 << 20)
+
+    def failing(fd, offset, whence):
+        raise OSError(errno.EINVAL, "no such thing")
+
+    sink = MemorySink()
+    with monkeypatch.context() as patched:
+        patched.setattr(tree, "os", _OsWith(lseek=failing))
+        report = TreeSource([tmp_path]).run(sink)
+    assert report.bytes == (1 << 20) + 3
+    assert contents(sink)["./sparse"] == (tmp_path / "sparse").read_bytes()
+
+
+class _OsWith:
+    """The module `os` with some functions replaced, for one module alone."""
+
+    def __init__(self, **replaced):
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+def test_a_root_without_a_name_stands_alone(tmp_path):
+    with pytest.raises(SourceError, match="/ has no name to stand under"):
+        TreeSource([tmp_path, Path("/")]).run(MemorySink())
+    with pytest.raises(SourceError, match="at least one path"):
+        TreeSource([]).run(MemorySink())
+
+
+def test_a_path_through_a_file(root):
+    with pytest.raises(SourceError, match="a/b cannot be read: Not a directory"):
+        TreeSource([root / "a" / "b"]).run(MemorySink())

@@ -56,12 +56,15 @@ def gives_up(path: Path, seed: int, size: int) -> None:
         raise ZeroDivisionError("the model has diverged\x1b[2J")
 
 
-def killed_after(path: Path, seed: int, size: int, microseconds: float) -> None:
-    """Is killed wherever it is by then."""
-    threading.Timer(microseconds / 1e6, die).start()
-    honest(path, seed, size)
-    with attach(path) as producer:  # never: the object before was not that quick
-        producer.fail("not killed")
+def killed_after(path: Path, seed: int, microseconds: float) -> None:
+    """Writes `data_of(seed, 1 MB)` again and again until it is killed, wherever it is then."""
+    data = memoryview(data_of(seed, 1_000_000))
+    piece = random.Random(seed).choice([1000, 30_000, 1_000_000])
+    with attach(path) as producer:
+        threading.Timer(microseconds / 1e6, die).start()
+        while True:
+            for at in range(0, len(data), piece):
+                producer.write(data[at : at + piece])
 
 
 def killed_at(path: Path, stage: str) -> None:
@@ -280,14 +283,13 @@ def tells(path: Path, pipe: Any, silent: bool = False) -> None:
         pipe.send(type(error).__name__)
 
 
-def attaches(path: Path, answers: Any, uid: int | None = None) -> None:
+def attaches(path: Path, pipe: Any, uid: int) -> None:
     """Attaches as another user and says what came of it."""
-    if uid is not None:
-        os.setgid(uid)
-        os.setuid(uid)
+    os.setgid(uid)
+    os.setuid(uid)
     try:
         attach(path)
     except SourceError as error:
-        answers.send((type(error).__name__, str(error)))
+        pipe.send((type(error).__name__, str(error)))
     else:
-        answers.send(None)
+        pipe.send(None)

@@ -25,7 +25,7 @@ SLOT_BYTES = 64 * 1024
 PAYLOAD_MAX = SLOT_BYTES - 4096
 NEIGHBOUR_BYTES = 3_000_000
 SEGMENT, NEIGHBOUR = 0, 1
-JOIN_SECONDS = 60
+JOIN_SECONDS = 20
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["numpy", "segment_programs"])
@@ -141,9 +141,7 @@ class World:
 
 def begin(arena: Any, stream: int, number: int, header_bytes: int) -> Any:
     feeder = _kernel.Feeder(arena, stream)
-    feeder.begin(
-        object_id=UUID(int=number).bytes, number=number, name=b"x", as_of_ns=1, header_bytes=header_bytes
-    )
+    feeder.begin(object_id=UUID(int=number).bytes, number=number, name=b"x", as_of_ns=1, header_bytes=header_bytes)
     return feeder
 
 
@@ -174,7 +172,7 @@ class Turn:
                 ProducerSource(name, self.world.state, self.doors[number].set).run(feeder)
                 feeder.end()
             except SourceError as problem:
-                error = problem
+                error = problem.with_traceback(None)  # its frames hold the arena
                 if feeder.blocks:
                     try:
                         feeder.end(failed=True)
@@ -219,7 +217,8 @@ def one_turn(state: Path, *names: str, **sizes: int) -> Iterator[Turn]:
     assert world.neighbour_is_whole()
     turn.feeders.clear()
     world.arena = turn.world = None
-    assert left_behind(state) == []
+    left = left_behind(state)
+    assert left == []
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from tapeloom.ident import new_id
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.sources import make_source
 from tapeloom.runtime import Ending, Job, JobObject, JobResult, Objects, Source, State
-from tapeloom.schedule import NONE, Kind, Schedule
+from tapeloom.runtime.producer import ProducerSource
+from tapeloom.schedule import NONE, Feed, Kind, Schedule
 from tapeloom.volume.header import Level
 from tapeloom.volume.writer import Errand, VolumeWriter, Whose
 
@@ -167,7 +168,10 @@ class _Recorder:
 
 @contextmanager
 def open_backup(
-    config: Config, groups: Sequence[str] | None = None, producers: Mapping[str, Source] | None = None
+    config: Config,
+    groups: Sequence[str] | None = None,
+    producers: Mapping[str, Source] | None = None,
+    on_waiting: Callable[[str], None] = lambda source: None,
 ) -> Iterator[Backup]:
     """Compiles, and opens everything that the job needs; nothing is written yet.
 
@@ -176,7 +180,10 @@ def open_backup(
     groups
         Names of backup groups; all of them where None.
     producers
-        For sources with `producer = true`: what writes them.
+        For sources with `producer = true` that are written in this process: what writes them. The others wait for a program
+        that attaches (see `tapeloom.attach`).
+    on_waiting
+        Told the name of such a source when its program can attach.
 
     Raises
     ------
@@ -186,7 +193,13 @@ def open_backup(
         A drive or the state folder is in another process's hands.
     """
     schedule = compile_job(config, groups)
-    sources = [_source(config, str(name), producers or {}) for name in schedule.source_names]
+    here = producers or {}
+    sources = [_source(config, str(name), here, on_waiting) for name in schedule.source_names]
+    segments = [
+        row
+        for row, stream in enumerate(schedule.streams)
+        if stream["feed"] == Feed.PRODUCER and str(schedule.source_names[stream["first_source"]]) not in here
+    ]
     job_id = new_id()
     with ExitStack() as stack:
         catalog = stack.enter_context(Catalog.open(config.server.state))
@@ -208,7 +221,7 @@ def open_backup(
             for row, agent in enumerate(schedule.agents)
             if agent["drive"] != NONE
         }
-        job = Job(schedule, tapes, sources, objects)
+        job = Job(schedule, tapes, sources, objects, segments)
         catalog.begin_job(job_id, kind="backup", groups=names)
         yield Backup(config, schedule, catalog, job_id, job, names)
 
@@ -221,8 +234,14 @@ def is_primary(schedule: Schedule, agent: int) -> bool:
     return bool(schedule.agents[agent]["kind"] == Kind.BACKUP)
 
 
-def _source(config: Config, name: str, producers: Mapping[str, Source]) -> Source:
-    return producers[name] if name in producers else make_source(config.sources[name])
+def _source(
+    config: Config, name: str, producers: Mapping[str, Source], on_waiting: Callable[[str], None]
+) -> Source:
+    if name in producers:
+        return producers[name]
+    if config.sources[name].producer:
+        return ProducerSource(name, config.server.state, lambda: on_waiting(name))
+    return make_source(config.sources[name])
 
 
 def _copies(schedule: Schedule) -> dict[int, list[Place]]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tapeloom import _kernel
 from tapeloom._kernel import Stop
-from tapeloom.errors import TapeloomError
 from tapeloom.runtime import arena as arenas
 from tapeloom.runtime.digest import Digest
 from tapeloom.runtime.lag import LagWatch
 from tapeloom.runtime.media import AgentResult, Ending, MediaAgent, Tape
-from tapeloom.runtime.objects import JobObject, Listener, Objects
+from tapeloom.runtime.objects import JobObject, Objects
 from tapeloom.runtime.stream import Source, Stream
 from tapeloom.schedule import Kind, Schedule
 
@@ -51,14 +50,21 @@ class Job:
         For each agent of the schedule that owns a drive, by its row.
     sources
         For each row of `schedule.sources`.
+    segments
+        Rows of the streams whose producer stands in another process.
     """
 
     def __init__(
-        self, schedule: Schedule, tapes: Mapping[int, Tape], sources: Sequence[Source], objects: Objects
+        self,
+        schedule: Schedule,
+        tapes: Mapping[int, Tape],
+        sources: Sequence[Source],
+        objects: Objects,
+        segments: Collection[int] = (),
     ):
         self.schedule = schedule
         self.objects = objects
-        self.arena = arenas.make(schedule)
+        self.arena = arenas.make(schedule, segments)
         self._ended = threading.Condition()
         self._results: dict[int, AgentResult] = {}
         self._bugs: list[BaseException] = []
@@ -191,6 +197,3 @@ class Job:
             before = self._agents[row].detached_because
             self._results[row] = AgentResult(row, Ending.HUNG, f"{before}; {why}" if before else why)
         return True
-
-
-__all__ = ["HUNG_SECONDS", "TICK_SECONDS", "Job", "JobResult", "Listener", "TapeloomError"]

@@ -150,7 +150,7 @@ class Caller:
         self.process = -1
         """Its pidfd, once it is `known`."""
         self.pid, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        self.uid: int = uid
+        self._uid: int = uid
 
     def __enter__(self) -> Caller:
         return self
@@ -173,13 +173,17 @@ class Caller:
         self.close()
 
     def known(self) -> bool:
-        """Whether it has said hello, as a program that understands this segment; one that has not is refused."""
+        """Whether it has said hello, as a program of this user that understands the segment; else it is closed, or refused with a
+        reason. Not refused before its hello is read: a socket closed over unread words loses the reason on its way."""
         try:
             said = self._connection.recv(MESSAGE_BYTES_MAX, socket.MSG_DONTWAIT)
         except OSError:
             said = b""
         if len(said) != HELLO.size or said[:8] != HELLO_MAGIC:
             self.close()
+            return False
+        if self._uid not in (os.geteuid(), 0):
+            self.refuse(f"this job belongs to user {os.geteuid()}, the program to user {self._uid}")
             return False
         _, abi = HELLO.unpack(said)
         if abi != _segment.ABI:
@@ -285,9 +289,6 @@ class Door:
         except OSError as error:
             raise SourceError(f"no producer can be waited for at {self._path}: {error.strerror}") from error
         caller = Caller(connection)
-        if caller.uid not in (os.geteuid(), 0):
-            caller.refuse(f"this job belongs to user {os.geteuid()}, the program to user {caller.uid}")
-            return
         if len(self._callers) == CALLERS_MAX:
             oldest = next(iter(self._callers))
             poll.unregister(oldest)

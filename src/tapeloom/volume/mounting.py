@@ -199,6 +199,16 @@ def _refuse_unless_ours_or_blank(device: Device, known: Known, crc: Crc32c) -> N
         raise CatalogOlderThanTape(
             f"cartridge {device.loaded} in drive {device.name} is volume {start.label} ({start.volume}), which the catalog does not know"
         )
+    if start is not None:
+        # A state folder copied while the label was written knows no more than this either, but the tape may have gone on.
+        label_end = device.position().position + 1
+        device.to_end_of_data()
+        end = device.position().position
+        if end > label_end:
+            raise CatalogOlderThanTape(
+                f"volume {known.label} goes on to position {end}, but the catalog knows only of its label: the catalog is older than "
+                "the tape; bring back the newest state folder, or put in a blank cartridge"
+            )
 
 
 def _blank(device: Device, shelf: Shelf) -> str:
