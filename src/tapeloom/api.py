@@ -63,6 +63,7 @@ class _Written:
 
     files: int = 0
     troubles: tuple[object, ...] = ()
+    troubles_beyond: int = 0
 
 
 class Producer:

@@ -10,8 +10,8 @@ The program fills slots in memory that it shares with the job, so its data is ne
         n = simulate_into(room)
         producer.commit(n)
 
-The object is whole when the with-block is left in order, and marked as failed when it is left by an exception. Both are about
-reaching the job; what is on which tape, the job's catalog says.
+The object is whole when the with-block is left in order, and marked as failed when it is left by an exception. Both
+are about reaching the job; what is on which tape, the job's catalog says.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def attach(where: str | os.PathLike[str], source: str | None = None) -> Producer
     Raises
     ------
     NotWaiting
-        No job runs there that waits for this source now: it has not come to it yet, has its producer already, has ended, or
-        refuses this program.
+        No job runs there that waits for this source now: it has not come to it yet, has its producer already, has
+        ended, or refuses this program.
     """
     path = Path(where) if source is None else socket_path(where, source)
     named = f"source {source!r}" if source is not None else str(path)
@@ -136,15 +136,19 @@ class Producer:
     def reserve(self) -> np.ndarray:
         """The free room of a slot, at least one byte, as an array of bytes that lies in the shared memory.
 
-        Fill its beginning, then `commit`. What is not committed does not count, and is the same room again next time. Waits
-        and raises as `write`.
+        Fill its beginning, then `commit`. What is not committed does not count, and is the same room again next time.
+        Waits and raises as `write`.
         """
         filler = self._open()
         at, self._reserved = filler.room()
         return filler.memory[at : at + self._reserved]
 
     def commit(self, bytes: int) -> None:
-        """The first *bytes* bytes of what was reserved are filled. After that the array must not be written to any more."""
+        """The first *bytes* bytes of what was reserved are filled.
+
+        From then on they are the job's. Who writes to them all the same changes what goes to tape behind its checksum:
+        the job cannot see that without copying every block, `tapeloom verify` and every restore do.
+        """
         if not 0 <= bytes <= self._reserved:
             raise UsageError(f"{bytes} bytes cannot be committed: {self._reserved} are reserved")
         self._open().filled(bytes)
@@ -157,7 +161,7 @@ class Producer:
         self._reserved = 0
 
     def end(self) -> None:
-        """Ends the object and waits until the job has taken all of it. Raises as `write`, and the object has failed then."""
+        """Ends the object and waits until the job has taken it all. Raises as `write`; then the object has failed."""
         filler = self._open()
         try:
             filler.end()

@@ -1,7 +1,7 @@
 """How a program in another process and a job find one another: where the socket stands, and the first words on it.
 
-A leaf: both sides import it. The program sends HELLO; the job answers with WELCOME and the descriptor of the segment, or
-with REFUSED and a sentence. After that only wake-ups pass, one byte each (csrc/segment.h).
+A leaf: both sides import it. The program sends HELLO; the job answers with WELCOME and the descriptor of the segment,
+or with REFUSED and a sentence. After that only wake-ups pass, one byte each (csrc/segment.h).
 """
 
 from __future__ import annotations

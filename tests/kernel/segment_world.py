@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import numpy as np
 from segment_programs import data_of
 
 from tapeloom import _kernel
-from tapeloom._kernel import Stop
 from tapeloom.errors import BlockDamaged, SourceError, Stopped
 from tapeloom.runtime.producer import ProducerSource
 
@@ -78,7 +77,7 @@ class World:
                 body(*args)
             except BaseException as bug:
                 self.bugs.append(bug)
-                self.arena.stop(Stop.NOW)
+                self.arena.stop(_kernel.Stop.NOW)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -174,10 +173,8 @@ class Turn:
             except SourceError as problem:
                 error = problem.with_traceback(None)  # its frames hold the arena
                 if feeder.blocks:
-                    try:
+                    with suppress(Stopped):
                         feeder.end(failed=True)
-                    except Stopped:
-                        pass
             self.errors.append(error)
         self.world.arena.end_stream(SEGMENT)
 
@@ -207,7 +204,7 @@ def fd_is_open(fd: str) -> bool:
 
 @contextmanager
 def one_turn(state: Path, *names: str, **sizes: int) -> Iterator[Turn]:
-    """A world in which the turn of the producers `names` runs. Afterwards everything has ended and nothing is left behind."""
+    """A world in which the turn of the producers `names` runs. Afterwards all has ended and nothing is left behind."""
     world = World(state, **sizes)
     turn = Turn(world, list(names or ["program"]))
     world.start_all()
@@ -233,4 +230,4 @@ def hanging_reader(state: Path, names: list[str]) -> Iterator[tuple[Turn, Callab
 
         yield turn, payload, 1
         drain.close()
-        del drain
+        drain = None

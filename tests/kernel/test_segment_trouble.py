@@ -11,7 +11,7 @@ import segment_programs as programs
 from segment_programs import LIES, data_of
 from segment_world import JOIN_SECONDS, PAYLOAD_MAX, SEGMENT, hanging_reader, one_turn, processes, start_program
 
-from tapeloom._kernel import Stop
+from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
 
 
@@ -139,9 +139,9 @@ def test_one_that_gives_up_says_why(tmp_path: Path) -> None:
         assert item.data == data_of(6, 100_000)
 
 
-@pytest.mark.parametrize("how", [Stop.IN_ORDER, Stop.NOW])
+@pytest.mark.parametrize("how", [_kernel.Stop.IN_ORDER, _kernel.Stop.NOW])
 @pytest.mark.parametrize("silent", [False, True])
-def test_a_stop_reaches_the_producer_and_waits_for_none(tmp_path: Path, how: Stop, silent: bool) -> None:
+def test_a_stop_reaches_the_producer_and_waits_for_none(tmp_path: Path, how: _kernel.Stop, silent: bool) -> None:
     mine, theirs = processes.Pipe()
     with one_turn(tmp_path) as turn:
         process = start_program(programs.tells, turn.path(), theirs, silent)
@@ -160,7 +160,7 @@ def test_a_stop_ends_the_waiting_for_a_producer(tmp_path: Path) -> None:
     with one_turn(tmp_path) as turn:
         turn.path()
         turn.world.join_neighbours()
-        turn.world.arena.stop(Stop.IN_ORDER)
+        turn.world.arena.stop(_kernel.Stop.IN_ORDER)
         turn.world.join()
         assert type(turn.errors[0]) is Stopped
         assert turn.world.seen[0] == []
@@ -179,7 +179,7 @@ def test_without_readers_the_producer_is_told(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_hangs_and_is_detached_keeps_its_slot_and_nobody_waits_for_it(tmp_path: Path) -> None:
-    """Two readers; one hangs with the first block in its hands. All other slots go round, in this object and the next."""
+    """One of two readers hangs with the first block in its hands. All other slots go round, for the next object too."""
     size = 40 * PAYLOAD_MAX
     with hanging_reader(tmp_path, ["first", "second"]) as (turn, payload, row):
         start_program(programs.honest, turn.path(0), 1, size)

@@ -86,6 +86,8 @@ class JobLedger:
             label=volume.label,
             cartridge=volume.cartridge,
             sequence=volume.sequence,
+            previous=volume.previous,
+            block_bytes=volume.block_bytes,
             end_position=volume.end_position,
             unfinished=self._catalog.tail_of(volume.id).unfinished,
         )

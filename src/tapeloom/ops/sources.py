@@ -25,6 +25,10 @@ class Named:
     def run(self, sink: Sink) -> Report:
         return self._source.run(sink)
 
+    def stop(self) -> None:
+        if isinstance(self._source, CommandSource):
+            self._source.stop()
+
 
 def make_source(configured: Configured) -> Named:
     """For a source that reads files or runs a command; producers are the caller's."""

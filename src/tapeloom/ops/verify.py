@@ -93,7 +93,8 @@ def _choose(
     if volume is not None:
         catalog.volume(volume)  # NotFound
     items: Sequence[Object] = catalog.objects() if name is None else [choose_object(catalog, name, partial=True)]
-    chosen, passed_over = [], []
+    chosen: list[tuple[Object, Copy]] = []
+    passed_over: list[tuple[Object, Copy]] = []
     for item in items:
         for one in item.copies:
             if (volume is not None and volume not in one.volumes) or (agent is not None and one.agent != agent):
@@ -113,7 +114,7 @@ class _Checker:
 
     def check(self, segment: Segment, object_id: UUID) -> list[Fault]:
         """All faults of one segment."""
-        faults = []
+        faults: list[Fault] = []
         while segment.blocks:
             try:
                 fault = read_segment(self._splitter, self._mounts.place(segment.volume), segment, object_id)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tapeloom import _kernel
 from tapeloom._kernel import Stop
@@ -94,6 +95,13 @@ class Job:
             for agent in schedule.agents
             if agent["kind"] == Kind.DIGEST
         ]
+        self._drive_cursors: list[list[int]] = [[] for _ in schedule.streams]
+        self._digest_agents: list[list[int]] = [[] for _ in schedule.streams]
+        for row, cursor in enumerate(schedule.cursors):
+            if schedule.agents[cursor["agent"]]["kind"] == Kind.DIGEST:
+                self._digest_agents[cursor["stream"]].append(int(cursor["agent"]))
+            else:
+                self._drive_cursors[cursor["stream"]].append(row)
         self._workers: list[threading.Thread] = []
         self._media: dict[int, threading.Thread] = {}
 
@@ -108,7 +116,7 @@ class Job:
         for number, digest in enumerate(self._digests):
             self._workers.append(self._thread(f"digest-{number}", digest.run))
         for row, agent in self._agents.items():
-            self._media[row] = self._thread(str(self.schedule.agent_names[row]), lambda a=agent: self._run_agent(a))
+            self._media[row] = self._thread(str(self.schedule.agent_names[row]), partial(self._run_agent, agent))
         for thread in [*self._workers, *self._media.values()]:
             thread.start()
         last = begin
@@ -131,12 +139,14 @@ class Job:
     def stop(self, how: Stop) -> None:
         """Ends the job: IN_ORDER breaks the sources off and writes what is buffered, NOW leaves everything where it is."""
         self.arena.stop(how)
+        for stream in self._streams:
+            stream.stop()
 
     def detach(self, agent: int, why: str) -> None:
         """Takes an agent out of its chains; everything else goes on."""
         self._agents[agent].detached_because = why
         self.arena.detach(agent)
-        self._let_digests_go()
+        self._let_go()
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -154,23 +164,16 @@ class Job:
         result = agent.run()
         if result.ending is not Ending.COMPLETE:
             self.arena.detach(result.agent)
-            self._let_digests_go()
+            self._let_go()
         self._results.setdefault(result.agent, result)
 
-    def _let_digests_go(self) -> None:
-        """A digest alone is no reason to go on reading a source."""
-        tables = self.schedule
-        for row, agent in enumerate(tables.agents):
-            if agent["kind"] != Kind.DIGEST:
-                continue
-            stream = tables.cursors[agent["first_cursor"]]["stream"]
-            others = [
-                cursor
-                for cursor in range(len(tables.cursors))
-                if tables.cursors[cursor]["stream"] == stream and tables.cursors[cursor]["agent"] != row
-            ]
-            if all(self.arena.cursor_statistics(cursor).detached for cursor in others):
-                self.arena.detach(row)
+    def _let_go(self) -> None:
+        """A stream that no drive takes any more needs no source, and a digest alone is no reason to read one."""
+        for row, stream in enumerate(self._streams):
+            if all(self.arena.cursor_statistics(cursor).detached for cursor in self._drive_cursors[row]):
+                for digest in self._digest_agents[row]:
+                    self.arena.detach(digest)
+                stream.stop()
 
     def _over(self) -> bool:
         if self._bugs:

@@ -1,7 +1,7 @@
 """A source that is a program in another process: it fills slots in shared memory of its own (decision 7).
 
-While the source's turn lasts, a socket waits in a folder of the job, and the first program of this user that says hello there
-gets the segment: a sealed memfd, over which `_segment.Bridge` carries blocks without copying them. Whatever that
+When it is the source's turn, a socket waits in a folder of the job, and the first program of this user that says hello
+there gets the segment: a sealed memfd, over which `_segment.Bridge` carries blocks without copying them. Whatever that
 program does then, killed, lying or scribbling over all it can reach, ends or spoils its own object and nothing else.
 """
 
@@ -62,6 +62,7 @@ class ProducerReport:
 
     files: int = 0
     troubles: Sequence[object] = ()
+    troubles_beyond: int = 0
 
 
 class ProducerSource:
@@ -132,7 +133,8 @@ def _raise_for(passage: _segment.Passage, pid: int) -> NoReturn:
         case BridgeEnd.LIED:
             word = passage.word.name.lower()
             raise SourceError(
-                f"its program (process {pid}) wrote nonsense into the memory it shares with the job: {word} {passage.value}"
+                f"its program (process {pid}) wrote nonsense into the memory it shares with the job: "
+                f"{word} {passage.value}"
             )
         case BridgeEnd.STOPPED:
             raise Stopped("the job stops")
@@ -173,8 +175,8 @@ class Caller:
         self.close()
 
     def known(self) -> bool:
-        """Whether it has said hello, as a program of this user that understands the segment; else it is closed, or refused with a
-        reason. Not refused before its hello is read: a socket closed over unread words loses the reason on its way."""
+        """Whether it has said hello, as a program of this user that understands the segment. If not, it is closed, or
+        refused with a reason: not before its hello is read, for a socket closed over unread words loses the reason."""
         try:
             said = self._connection.recv(MESSAGE_BYTES_MAX, socket.MSG_DONTWAIT)
         except OSError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
@@ -21,6 +22,10 @@ class Report(Protocol):
     @property
     def troubles(self) -> Sequence[object]: ...
 
+    @property
+    def troubles_beyond(self) -> int:
+        """How many more there were than are named."""
+
 
 class Source(Protocol):
     """Something that writes one data sequence into a sink (see tapeloom.agent.sink.Sink)."""
@@ -36,6 +41,14 @@ class Source(Protocol):
         """Write the whole sequence. Raises SourceError where it breaks off, passes on `Stopped`."""
 
 
+@runtime_checkable
+class Stoppable(Protocol):
+    """A source that may sleep where no slot wakes it: in a pipe, say."""
+
+    def stop(self) -> None:
+        """Called by another thread; `run` then comes back soon. May come before `run`, and more than once."""
+
+
 class Stream:
     """Runs the sources of one stream. `run` is a thread's body and raises nothing but bugs."""
 
@@ -45,11 +58,20 @@ class Stream:
         self._header_bytes = header_bytes
         self._sources = sources
         self._objects = objects
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Nobody wants more of this stream. Its source sleeps in a slot's futex and is woken there, or is Stoppable."""
+        self._stopped = True
+        for source in self._sources:
+            if isinstance(source, Stoppable):
+                # It may take its time to end a command, and the caller may be a signal handler.
+                threading.Thread(target=source.stop, name=f"stopping {source.name}", daemon=True).start()
 
     def run(self) -> None:
         try:
             for source in self._sources:
-                if self._arena.stopping:
+                if self._stopped or self._arena.stopping:
                     break
                 self._one(source)
         finally:
@@ -70,6 +92,8 @@ class Stream:
         else:
             item.files = report.files
             item.troubles += [str(trouble) for trouble in report.troubles]
+            if report.troubles_beyond:
+                item.troubles.append(f"and {report.troubles_beyond} more")
             state = State.COMPLETE
         item.blocks, item.bytes = feeder.blocks, feeder.offset
         self._objects.end(item, state)

@@ -41,6 +41,8 @@ class Known:
     label: str
     cartridge: str
     sequence: int
+    previous: UUID | None
+    block_bytes: int
     end_position: int
     unfinished: bool
 
@@ -94,6 +96,8 @@ def mount_for_append(
 ) -> Mounted:
     """Puts in the volume to go on with, or a blank one, labelled, and stands at its end.
 
+    A volume whose label promises shorter blocks is not gone on with: who reads it would have too little room.
+
     Raises
     ------
     ForeignVolume
@@ -103,10 +107,10 @@ def mount_for_append(
     DeviceError
     """
     known = shelf.appendable(device.name)
-    if known is not None:
+    if known is not None and known.block_bytes >= block_bytes:
         if device.loaded != known.cartridge:
             device.load(known.cartridge)
-        return _append(device, shelf, known, block_bytes, software, crc)
+        return _append(device, shelf, known, software, crc)
     cartridge = _blank(device, shelf)
     volume_id = new_id()
     sequence = previous.sequence + 1 if previous else 1
@@ -167,11 +171,11 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
     )
 
 
-def _append(device: Device, shelf: Shelf, known: Known, block_bytes: int, software: str, crc: Crc32c) -> Mounted:
+def _append(device: Device, shelf: Shelf, known: Known, software: str, crc: Crc32c) -> Mounted:
     volume = Mounted(known.id, known.label, known.sequence, known.end_position)
     if known.end_position == 0:  # a job ended while it was writing the label: nothing else can be on it
         _refuse_unless_ours_or_blank(device, known, crc)
-        return _label(device, shelf, volume, None, block_bytes, software, crc)
+        return _label(device, shelf, volume, known.previous, known.block_bytes, software, crc)
     start = read_label(device, crc=crc)
     if start is None or start.volume != known.id:
         found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"

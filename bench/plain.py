@@ -1,0 +1,64 @@
+"""The plain loops of plain.c, compiled once a run and called by ctypes, which lets go of the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SOURCES = ["bench/plain.c", *(f"csrc/{name}.c" for name in ("arena", "crc32c", "interleave", "ring"))]
+
+
+class Plain:
+    """What tapeloom is measured against.
+
+    Raises RuntimeError where there is no C compiler, with its own words where it refuses.
+    """
+
+    def __init__(self, folder: Path):
+        compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise RuntimeError("the benchmarks compile their plain loops: install a C compiler")
+        library = folder / "plain.so"
+        flags = ["-std=c11", "-O3", "-D_GNU_SOURCE", "-fvisibility=hidden", "-shared", "-fPIC", "-pthread"]
+        built = subprocess.run(
+            [compiler, *flags, "-Icsrc", *_SOURCES, "-o", str(library)], cwd=_ROOT, capture_output=True, text=True
+        )
+        if built.returncode:
+            raise RuntimeError(f"plain.c does not compile:\n{built.stderr}")
+        self._library = ctypes.CDLL(str(library))
+
+    def read_crc(self, paths: Sequence[Path], request_bytes: int) -> int:
+        """Reads each file on a thread of its own and makes its CRC32C. Returns the bytes read."""
+        names = (ctypes.c_char_p * len(paths))(*(os.fsencode(path) for path in paths))
+        total = ctypes.c_uint64()
+        error = self._library.plain_read_crc(names, len(paths), request_bytes, ctypes.byref(total))
+        if error:
+            raise OSError(error, os.strerror(error))
+        return total.value
+
+    def write(self, fd: int, memory: mmap.mmap, piece_bytes: int, pieces: int, total_bytes: int) -> None:
+        """Writes `total_bytes` from the beginning of `fd` on, `pieces` blocks a call, round and round out of `memory`."""
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        error = self._library.plain_write(
+            fd,
+            ctypes.c_void_p(address),
+            ctypes.c_uint64(len(memory)),
+            piece_bytes,
+            pieces,
+            ctypes.c_uint64(total_bytes),
+        )
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def kernel_cycle_ns(self, buffers: int, run_blocks: int, rounds: int) -> float:
+        """Nanoseconds that one core takes to hand one block from a producer through the agent to a device that takes all."""
+        elapsed = ctypes.c_int64()
+        if not self._library.kernel_cycle(buffers, run_blocks, rounds, ctypes.byref(elapsed)):
+            raise AssertionError("the kernel did not write what was published")
+        return elapsed.value / (buffers * run_blocks * rounds)

@@ -1,0 +1,191 @@
+"""The engine alone: a compiled schedule with sources that pump whole files and tapes that keep no label, receipt or catalog."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tapeloom import _kernel
+from tapeloom.compile import compile_job
+from tapeloom.config import load
+from tapeloom.device import Device, open_drive
+from tapeloom.errors import DeviceError
+from tapeloom.runtime import Job, JobObject, JobResult, Objects
+from tapeloom.schedule import Schedule
+from usage import Usage, measured
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One buffer of an agent: paths of the sources that feed it, or the buffer "AGENT.BUFFER" it is chained to."""
+
+    feeds: Sequence[Path] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    name: str
+    drive: str
+    buffers: Sequence[Buffer]
+    stage: int = 0
+    """0: of the backup group, else of that mirror group."""
+
+
+@dataclass(slots=True)
+class Rig:
+    """A configuration file in a folder, written from agents and drives."""
+
+    folder: Path
+    drives: dict[str, str]
+    agents: Sequence[Agent]
+    block: str = "512KiB"
+    memory: str = "256MiB"
+    digest: bool = False
+    sources: dict[str, Path] = field(default_factory=dict)
+
+    def write(self) -> Path:
+        """The file `tapeloom.toml`, for `tapeloom.config.load`."""
+        lines = ["[server]", 'state = "state"', f'block = "{self.block}"', f'memory = "{self.memory}"', "", "[drives]"]
+        lines += [f'{name} = "{spec}"' for name, spec in self.drives.items()]
+        groups = []
+        for agent in self.agents:
+            kind = "backup.bench" if agent.stage == 0 else f"mirror.{agent.stage}"
+            buffers = ", ".join(f"B{row} = {self._feeds(buffer)}" for row, buffer in enumerate(agent.buffers))
+            groups += ["", f"[{kind}.{agent.name}]", f'drive = "{agent.drive}"', 'on_lag = "wait"']
+            groups += [f"buffers = {{ {buffers} }}"]
+        digest = 'digest = "sha256", ' if self.digest else ""
+        lines += ["", "[sources]"]
+        lines += [f'{name} = {{ {digest}path = "{path}" }}' for name, path in self.sources.items()]
+        file = self.folder / "tapeloom.toml"
+        file.write_text("\n".join([*lines, *groups]) + "\n")
+        return file
+
+    def _feeds(self, buffer: Buffer) -> str:
+        if isinstance(buffer.feeds, str):
+            return f'"{buffer.feeds}"'
+        names = []
+        for path in buffer.feeds:
+            names.append(f"D{len(self.sources)}")
+            self.sources[names[-1]] = path
+        return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the engine: what it cost and what it moved to its first drive."""
+
+    usage: Usage
+    bytes: int
+    blocks: int
+    agents: list[_kernel.AgentStatistics]
+
+    @property
+    def bytes_per_second(self) -> float:
+        return self.bytes / self.usage.seconds
+
+    @property
+    def cpu_per_gb(self) -> float:
+        return self.usage.cpu_seconds / (self.bytes / 1e9)
+
+
+class Engine:
+    """Opens the drives of a rig once; `run` backs up its sources from the beginning of their tapes, each time."""
+
+    def __init__(self, rig: Rig):
+        config = load(rig.write())
+        self._schedule: Schedule = compile_job(config)
+        self._sources = [WholeFile(str(name), config.sources[str(name)].paths[0]) for name in self._schedule.source_names]
+        self._stack = ExitStack()
+        self._devices = [
+            self._stack.enter_context(open_drive(config.drives[str(name)].device, name=str(name)))
+            for name in self._schedule.drive_names
+        ]
+        for device in self._devices:
+            if not device.cartridges():
+                device.new_cartridge("bench")
+            device.load()
+
+    def run(self) -> Run:
+        agents = [row for row, agent in enumerate(self._schedule.agents) if agent["drive"] != 0xFFFFFFFF]
+        tapes = {row: BareTape(self._devices[self._schedule.agents[row]["drive"]]) for row in agents}
+        job = Job(self._schedule, tapes, self._sources, Objects(Deaf()))
+        with measured() as usage:
+            result = job.run()
+        check(result)
+        statistics = [job.arena.agent_statistics(row) for row in agents]
+        return Run(usage, statistics[0].bytes, statistics[0].blocks, statistics)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+
+def check(result: JobResult) -> None:
+    """A benchmark of something that did not work says nothing."""
+    if not result.well:
+        raise AssertionError(f"the job did not end well: {result}")
+
+
+class WholeFile:
+    """A source that is one file, byte for byte."""
+
+    content = 0
+
+    def __init__(self, name: str, path: Path):
+        self.name = name
+        self._path = path
+
+    def run(self, sink: _kernel.Feeder) -> Report:
+        with self._path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            got, error = sink.pump(file.fileno(), 0, size)
+        assert (got, error) == (size, 0)
+        return Report()
+
+
+class Report:
+    files = 1
+    troubles: Sequence[object] = ()
+
+
+class BareTape:
+    """A tape that begins with the first block and ends with a filemark."""
+
+    def __init__(self, device: Device):
+        self._device = device
+        self.ops_address, self.handle_address = device.ops_address, device.handle_address
+        self.position = 0
+
+    def begin(self) -> None:
+        self._device.rewind()
+
+    def wrote(self, runs: np.ndarray, position: int) -> None:
+        self.position = position
+
+    def checkpoint(self) -> None: ...
+
+    def next_volume(self) -> None:
+        raise AssertionError("the tape is as long as the disk")
+
+    def finish(self) -> None:
+        self._device.write_filemarks()
+
+    def failure(self, status: int) -> DeviceError:
+        return self._device.failure(status, "write")
+
+
+class Deaf:
+    """Nobody wants to know."""
+
+    def object_begun(self, item: JobObject) -> None: ...
+
+    def object_ended(self, item: JobObject) -> None: ...
+
+    def object_digest(self, item: JobObject) -> None: ...

@@ -1,0 +1,189 @@
+import builtins
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from typing_extensions import Buffer
+
+FOREVER: int
+STREAM_PLAN: np.dtype[np.void]
+CURSOR_PLAN: np.dtype[np.void]
+AGENT_PLAN: np.dtype[np.void]
+RUN: np.dtype[np.void]
+FAULT: np.dtype[np.void]
+WANT: np.dtype[np.void]
+
+class Stop(IntEnum):
+    RUN = 0
+    IN_ORDER = 1
+    NOW = 2
+
+class TurnReason(IntEnum):
+    ENDED = 0
+    CHECKPOINT = 1
+    EARLY_WARNING = 2
+    END_OF_MEDIUM = 3
+    FAILED = 4
+    DETACHED = 5
+    STOPPED = 6
+
+class SplitReason(IntEnum):
+    DONE = 0
+    FILEMARK = 1
+    END_OF_DATA = 2
+    FAILED = 3
+    STOPPED = 4
+    FAULTS_FULL = 5
+    NO_READERS = 6
+    RECORD = 7
+
+class Verdict(IntEnum):
+    OK = 0
+    FOREIGN = 1
+    HEADER = 2
+    VERSION_NEW = 3
+    PAYLOAD = 4
+    UNREADABLE = 100
+    MISPLACED = 101
+
+def crc32c_names() -> list[str]: ...
+def crc32c(data: Buffer, crc: int = 0, name: str | None = None) -> int: ...
+def check_block(block: Buffer) -> Verdict: ...
+def control_bytes(
+    slot_bytes: int, slots_common: int, streams: np.ndarray, cursors: np.ndarray, agents: np.ndarray
+) -> int: ...
+def arena_bytes(
+    slot_bytes: int, slots_common: int, streams: np.ndarray, cursors: np.ndarray, agents: np.ndarray
+) -> int: ...
+
+class Arena:
+    def __init__(
+        self,
+        fd: int,
+        slot_bytes: int,
+        slots_common: int,
+        streams: np.ndarray,
+        cursors: np.ndarray,
+        agents: np.ndarray,
+    ) -> None: ...
+    @property
+    def slot_bytes(self) -> int: ...
+    @property
+    def stopping(self) -> Stop: ...
+    def stop(self, how: Stop) -> None: ...
+    def detach(self, agent: int) -> None: ...
+    def end_stream(self, stream: int) -> None: ...
+    def stream_statistics(self, i: int) -> StreamStatistics: ...
+    def cursor_statistics(self, i: int) -> CursorStatistics: ...
+    def agent_statistics(self, i: int) -> AgentStatistics: ...
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics:
+    blocks: int
+    bytes: int
+    head: int
+    ended: bool
+    attached: int
+    held: int
+    stalls: int
+    stall_ns: int
+    waiting_since_ns: int
+
+@dataclass(frozen=True, slots=True)
+class CursorStatistics:
+    claimed: int
+    released: int
+    detached: bool
+
+@dataclass(frozen=True, slots=True)
+class AgentStatistics:
+    blocks: int
+    bytes: int
+    calls: int
+    runs: int
+    short_runs: int
+    sleeps: int
+    sleep_ns: int
+    device_ns: int
+    in_call_since_ns: int
+    detached: bool
+
+class Feeder:
+    def __init__(self, arena: Arena, stream: int) -> None: ...
+    def begin(
+        self,
+        *,
+        object_id: bytes,
+        number: int,
+        name: bytes,
+        as_of_ns: int,
+        parent: bytes = ...,
+        level: int = 0,
+        content: int = 0,
+        header_bytes: int = 512,
+    ) -> None: ...
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def stopping(self) -> bool: ...
+    def write(self, data: Buffer) -> None: ...
+    def zeros(self, bytes: int) -> None: ...
+    def pump(self, fd: int, offset: int, bytes: int) -> tuple[int, int]: ...
+    def pump_pipe(self, fd: int) -> tuple[int, int]: ...
+    def reserve(self) -> memoryview: ...
+    def commit(self, bytes: int) -> None: ...
+    def flush(self) -> None: ...
+    def end(self, failed: bool = False) -> None: ...
+    def drop(self) -> None: ...
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    reason: TurnReason
+    status: int
+    position: int
+    blocks: int
+    bytes: int
+    runs: np.ndarray
+
+class Interleaver:
+    def __init__(self, arena: Arena, agent: int, runs_max: int = 65536) -> None: ...
+    def turn(self, ops: int, device: int, *, position: int, bytes_max: int, deadline_ns: int) -> Turn: ...
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    reason: SplitReason
+    status: int
+    position: int
+    blocks: int
+    bytes: int
+    blocks_wanted: int
+    faults: np.ndarray
+    record: builtins.bytes | None
+
+class Splitter:
+    def __init__(self, arena: Arena, pool: int, wants: np.ndarray, faults_max: int = 256) -> None: ...
+    def run(
+        self,
+        ops: int,
+        device: int,
+        *,
+        position: int,
+        blocks_max: int,
+        stop_at_records: bool = False,
+        expect: bytes | None = None,
+        expect_seq: int = 0,
+    ) -> Split: ...
+
+class Drain:
+    failed: bool
+    seq: int
+    offset: int
+    def __init__(self, arena: Arena, cursor: int) -> None: ...
+    def next_object(self) -> bytes | None: ...
+    def payload(self) -> memoryview | None: ...
+    def read(self, bytes: int) -> bytes: ...
+    def skip(self, bytes: int) -> int: ...
+    def pump_to(self, fd: int, offset: int, bytes: int) -> int: ...
+    def close(self) -> None: ...

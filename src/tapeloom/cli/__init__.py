@@ -1,0 +1,17 @@
+"""The command line: `tapeloom [-c FILE] VERB`.
+
+::
+
+    main        the group of verbs, and from an exception to words and an exit status
+    endings     what is said of an exception, and where a bug's traceback goes
+    screen      tables, JSON, sizes and times, on a terminal and elsewhere
+    setting_up  init, config
+    planning    plan
+    backing_up  backup; `progress` shows it while it runs, `outcome` when it is over
+    listing     objects, volumes, jobs
+    reading     restore, cat
+    verifying   verify
+    trying      demo, bench
+
+Modules import click and the standard library when they are loaded; what a verb needs it imports when it runs.
+"""

@@ -1,0 +1,99 @@
+"""How a command ends: from an exception to a sentence on standard error and an exit status.
+
+======  ==================================================================
+0       all well
+1       some objects or copies are not
+2       wrong use: of the command line, or mistakes in the file
+3       nothing done
+130     interrupted (128 + SIGINT), 141: nobody read the output (128 + SIGPIPE)
+======  ==================================================================
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import traceback
+
+import click
+
+import tapeloom
+from tapeloom.cli.screen import bounded, say
+from tapeloom.errors import ConfigError, TapeloomError
+
+WELL, SOME, WRONG_USE, NOTHING = 0, 1, 2, 3
+INTERRUPTED = 130
+NO_READER = 141
+
+
+def ending(error: BaseException) -> int:
+    """Says what there is to say of the exception that ended a command, and gives the exit status."""
+    if os.environ.get("TAPELOOM_DEBUG"):
+        traceback.print_exception(error)
+    match error:
+        case BrokenPipeError():
+            _let_output_go()
+            return NO_READER
+        case click.ClickException():
+            return _wrong_use(error)
+        case KeyboardInterrupt() | click.Abort():
+            say("tapeloom: interrupted")
+            return INTERRUPTED
+        case ConfigError():
+            for problem in error.problems:
+                say(f"tapeloom: {problem}")
+            return error.exit_status
+        case TapeloomError():
+            say(f"tapeloom: {error}")
+            return error.exit_status
+        case OSError():
+            return _system(error)
+        case MemoryError():
+            say("tapeloom: there is not enough memory; a smaller `memory` in [server] needs less")
+            return SOME
+        case _:
+            return _bug(error)
+
+
+def _wrong_use(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    say(f"tapeloom: {error.format_message().rstrip('.')}")
+    if context is not None:
+        say(f"`{context.command_path} --help` shows how it is used")
+    return WRONG_USE
+
+
+def _system(error: OSError) -> int:
+    if error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
+        _let_output_go()
+    place = f": {os.fsdecode(error.filename)}" if error.filename is not None else ""
+    say(f"tapeloom: the system refused: {error.strerror or error}{place}")
+    return SOME
+
+
+def _bug(error: BaseException) -> int:
+    lines = [
+        f"tapeloom {tapeloom.__version__}, Python {platform.python_version()}, {platform.platform()}\n",
+        f"{shlex.join(sys.argv)}\n\n",
+        *traceback.format_exception(error),
+    ]
+    what = f"tapeloom: this is a bug in tapeloom ({type(error).__name__}: {bounded(str(error).splitlines() or [''])[0]})"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="tapeloom-bug-", suffix=".txt", delete=False) as file:
+            file.writelines(lines)
+    except OSError as refused:
+        say(f"{what}; TAPELOOM_DEBUG=1 shows more, since it could not be saved: {refused.strerror}")
+    else:
+        say(f"{what}; please report it with {file.name}")
+    return SOME
+
+
+def _let_output_go() -> None:
+    """What is still in the buffer of standard output goes nowhere, or the interpreter would complain at its end."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)

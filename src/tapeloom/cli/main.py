@@ -1,0 +1,88 @@
+"""The entry point: the group of verbs."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import tapeloom
+from tapeloom.cli import backing_up, listing, planning, reading, setting_up, trying, verifying
+from tapeloom.cli.endings import WELL, WRONG_USE, ending
+
+
+class Verbs(click.Group):
+    """Verbs in the order in which one meets them, and the nearest one for a name that is none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.commands)}"
+            raise click.UsageError(f"there is no verb {args[0]!r} ({hint})", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    metavar="FILE",
+    default="tapeloom.toml",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The configuration.",
+)
+@click.version_option(tapeloom.__version__, message="tapeloom %(version)s")
+@click.pass_context
+def tapeloom_command(ctx: click.Context, file: Path) -> None:
+    """Weaves many data streams onto tape, and unweaves them again.
+
+    Exit status: 0 all well, 1 some objects or copies are not, 2 wrong use, 3 nothing done.
+    """
+    ctx.obj = file
+
+
+for verb in (
+    setting_up.init,
+    setting_up.config,
+    planning.plan,
+    backing_up.backup,
+    listing.objects,
+    reading.restore,
+    reading.cat,
+    verifying.verify,
+    listing.volumes,
+    listing.jobs,
+    trying.bench,
+    trying.demo,
+):
+    tapeloom_command.add_command(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and gives its exit status. Raises nothing."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that the locale cannot write are no reason to fail
+    try:
+        if not words:
+            click.echo(tapeloom_command.get_help(click.Context(tapeloom_command, info_name="tapeloom")), err=True)
+            return WRONG_USE
+        status: Any = tapeloom_command.main(words, prog_name="tapeloom", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        return ending(error)
+    return WELL if status is None else int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

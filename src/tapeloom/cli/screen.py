@@ -1,0 +1,149 @@
+"""Words on the screen: tables, JSON, sizes and times. What is asked for goes to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+BOUND = 20
+"""So many lines of one kind are shown; the rest is counted."""
+
+_COLOURS = {
+    "complete": "green",
+    "good": "green",
+    "appendable": "green",
+    "partial": "yellow",
+    "detached": "yellow",
+    "stopped": "yellow",
+    "interrupted": "yellow",
+    "running": "cyan",
+    "reading": "cyan",
+    "missing": "red",
+    "damaged": "red",
+    "failed": "red",
+    "hung": "red",
+}
+
+
+def put(text: str = "") -> None:
+    """One line that was asked for."""
+    click.echo(printable(text))
+
+
+def say(text: str) -> None:
+    """One line about what goes on."""
+    click.echo(printable(text), err=True)
+
+
+def put_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def put_section(title: str, lines: Sequence[str], *, more: str = "") -> None:
+    """A titled list of at most BOUND lines; `more` says where the others are."""
+    if not lines:
+        return
+    put()
+    click.secho(title, bold=True)
+    for line in bounded(lines, more):
+        put(f"  {line}")
+
+
+def bounded(lines: Sequence[str], more: str = "") -> list[str]:
+    """At most BOUND of the lines, the last of which counts what was left out."""
+    if len(lines) <= BOUND:
+        return list(lines)
+    return [*lines[: BOUND - 1], f"and {len(lines) - BOUND + 1} more" + (f": {more}" if more else "")]
+
+
+def put_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Aligned columns. On a terminal a table too wide for it is folded in its last column; the column "status" has colours."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _rich_table(titles, cells, right)
+        return
+    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+    for row in (titles, *cells):
+        aligned = [
+            cell.rjust(width) if title in right else cell.ljust(width)
+            for title, cell, width in zip(titles, row, widths, strict=True)
+        ]
+        click.echo("  ".join(aligned).rstrip())
+
+
+def _rich_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in titles:
+        last = title == titles[-1]
+        table.add_column(title, justify="right" if title in right else "left", no_wrap=not last, overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(cell, _colour(title, cell)) for title, cell in zip(titles, row, strict=True)])
+    Console(highlight=False).print(table)
+
+
+def _colour(title: str, cell: str) -> str:
+    return _COLOURS.get(cell, "") if title == "status" else ""
+
+
+def printable(text: str) -> str:
+    """No control character reaches a terminal but the line feed: names of files may hold any."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def size(count: int | None) -> str:
+    if count is None:
+        return "-"
+    from tapeloom.quantity import rough_size
+
+    return rough_size(count)
+
+
+def rate(bytes_per_second: float) -> str:
+    from tapeloom.quantity import rough_rate
+
+    return rough_rate(bytes_per_second)
+
+
+def number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """
+    >>> counted(1, "copy", "copies"), counted(1200, "block")
+    ('1 copy', '1,200 blocks')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def local_time(ns: int) -> str:
+    """In the zone of whoever reads it."""
+    return f"{datetime.fromtimestamp(ns / 1e9).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(3.21), duration(75), duration(7384)
+    ('3.2 s', '1:15 min', '2:03:04 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def short_id(id: object) -> str:
+    """The beginning of an object's or a job's id that tells it from any other: milliseconds and their fraction."""
+    return str(id)[:18]

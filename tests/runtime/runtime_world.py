@@ -1,0 +1,216 @@
+"""A job of the runtime without configuration files on disk, catalog and labels: sources of seeded bytes, tapes in memory."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from tapeloom import _kernel
+from tapeloom.compile import compile_job
+from tapeloom.config import load
+from tapeloom.device import Device, open_drive
+from tapeloom.errors import DeviceError
+from tapeloom.runtime import Job, JobObject, JobResult, Objects
+from tapeloom.schedule import NONE, Schedule
+from tapeloom.volume.header import Flag, parse
+
+BLOCK = 16 * 1024
+PAYLOAD = BLOCK - 512
+
+
+def schedule_of(text: str) -> Schedule:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "tapeloom.toml")
+        file.write_text(text, encoding="utf-8")
+        return compile_job(load(file))
+
+
+@dataclass(frozen=True)
+class Told:
+    files: int = 0
+    troubles: Sequence[object] = ()
+
+
+class Seeded:
+    """So many bytes that follow from the name. `before` is called with the sink ahead of every piece."""
+
+    content = 0
+    PIECE = 10_000
+
+    def __init__(self, name: str, bytes: int, before: Callable[[_kernel.Feeder, int], None] = lambda sink, at: None):
+        self.name = name
+        self.sequence = Random(name).randbytes(bytes)
+        self._before = before
+
+    def run(self, sink: _kernel.Feeder) -> Told:
+        for at in range(0, len(self.sequence), self.PIECE):
+            self._before(sink, at)
+            sink.write(self.sequence[at : at + self.PIECE])
+        return Told()
+
+
+class BareTape:
+    """`tapeloom.runtime.media.Tape` with filemarks and nothing else: cartridges 1, 2, ... of a drive."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.position = 0
+        self.cartridges = 0
+        self.pending: list[np.ndarray] = []
+        self.proved: list[tuple[int, np.ndarray]] = []
+        """(cartridge, runs) of all that has a filemark behind it."""
+
+    @property
+    def ops_address(self) -> int:
+        return self.device.ops_address
+
+    @property
+    def handle_address(self) -> int:
+        return self.device.handle_address
+
+    def begin(self) -> None:
+        self.cartridges += 1
+        self.position = 0
+        self.device.new_cartridge(f"{self.cartridges:04d}")
+        self.device.load(f"{self.cartridges:04d}")
+
+    def wrote(self, runs: np.ndarray, position: int) -> None:
+        self.position = position
+        self.pending.append(runs.copy())
+
+    def checkpoint(self) -> None:
+        self.device.write_filemarks()
+        self.position += 1
+        assert self.device.position().position == self.position
+        self.proved += [(self.cartridges, runs) for runs in self.pending]
+        self.pending.clear()
+
+    def next_volume(self) -> None:
+        self.checkpoint()
+        self.device.unload()
+        self.begin()
+
+    def finish(self) -> None:
+        self.checkpoint()
+
+    def failure(self, status: int) -> DeviceError:
+        return self.device.failure(status, "write")
+
+
+@dataclass
+class Heard:
+    """The listener of a job's objects."""
+
+    begun: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    def object_begun(self, item: JobObject) -> None:
+        self.begun.append(item.source)
+
+    def object_ended(self, item: JobObject) -> None:
+        self.ended.append(item.source)
+
+    def object_digest(self, item: JobObject) -> None:
+        assert item.digest is not None
+
+
+@dataclass
+class Rig:
+    """An open job: its parts by name."""
+
+    job: Job
+    schedule: Schedule
+    devices: dict[str, Device]
+    tapes: dict[str, BareTape]
+    sources: dict[str, Seeded]
+    rows: dict[str, int]
+
+    def agent_of(self, drive: str) -> int:
+        return next(row for row, tape in self.job_tapes.items() if tape is self.tapes[drive])
+
+    @property
+    def job_tapes(self) -> dict[int, BareTape]:
+        return {row: self.tapes[drive] for drive, row in self.rows.items()}
+
+    def run_aside(self) -> Callable[[], JobResult]:
+        """Runs the job in a thread; what it gives waits for the end and gives the result."""
+        results: list[JobResult] = []
+        thread = threading.Thread(target=lambda: results.append(self.job.run()))
+        thread.start()
+
+        def join() -> JobResult:
+            thread.join()
+            return results[0]
+
+        return join
+
+    def content(self, drive: str) -> dict[str, bytes]:
+        """Sequences of all objects on a drive's cartridges, by source; every block must be whole and in its order."""
+        found: dict[str, bytearray] = {}
+        seqs: dict[str, int] = {}
+        ended: set[str] = set()
+        for header, payload in blocks_on(self.devices[drive]):
+            assert header.name not in ended, "a block behind the last one"
+            assert header.seq == seqs.get(header.name, 0), "each block once, and in order"
+            assert header.offset == len(found.setdefault(header.name, bytearray()))
+            seqs[header.name] = header.seq + 1
+            found[header.name] += payload
+            if header.flags & Flag.END:
+                ended.add(header.name)
+        return {name: bytes(sequence) for name, sequence in found.items()}
+
+
+def blocks_on(device: Device) -> Iterator[tuple]:
+    """(header, payload) of every block on every cartridge of a drive, read back and checked."""
+    buffer = bytearray(BLOCK)
+    for cartridge in device.cartridges():
+        device.load(cartridge)
+        device.to_end_of_data()
+        end = device.position().position
+        device.rewind()
+        for _ in range(end):
+            length = device.read_into(buffer)
+            if length:
+                header, payload = parse(memoryview(buffer)[:length], crc32c=_kernel.crc32c)
+                yield header, bytes(payload)
+
+
+@contextmanager
+def rig(
+    text: str,
+    sources: Callable[[str], Seeded],
+    drives: Mapping[str, str] | None = None,
+    capacity: int | None = None,
+) -> Iterator[Rig]:
+    """A job on a configuration's text. `sources` makes each by its name; `drives` are memory drives if nothing else is said."""
+    schedule = schedule_of(text)
+    with ExitStack() as stack:
+        devices = {
+            name: stack.enter_context(
+                open_drive(
+                    (drives or {}).get(name, "memory:"),
+                    name=name,
+                    capacity=capacity,
+                    early_warning=None if capacity is None else 2 * BLOCK,
+                )
+            )
+            for name in map(str, schedule.drive_names)
+        }
+        tapes = {name: BareTape(device) for name, device in devices.items()}
+        rows = {
+            str(schedule.drive_names[agent["drive"]]): row
+            for row, agent in enumerate(schedule.agents)
+            if agent["drive"] != NONE
+        }
+        made = [sources(str(name)) for name in schedule.source_names]
+        heard = Heard()
+        job = Job(schedule, {row: tapes[drive] for drive, row in rows.items()}, made, Objects(heard))
+        yield Rig(job, schedule, devices, tapes, {source.name: source for source in made}, rows)
+        assert sorted(heard.ended) == sorted(heard.begun)
