@@ -124,11 +124,14 @@ void tl_arena_init(void *memory, const struct tl_plan *plan)
             tl_slot_of(a, next_segment)->stream = i;
         }
         s->first_reader = next_reader;
+        uint32_t attached = 0;
         for (uint32_t c = 0; c < plan->cursors; c++)
-            if (plan->cursor[c].stream == i)
+            if (plan->cursor[c].stream == i) {
                 readers[next_reader++] = c;
+                attached += !plan->agent[plan->cursor[c].agent].dormant;
+            }
         s->readers = next_reader - s->first_reader;
-        atomic_store(&s->attached, s->readers);
+        atomic_store(&s->attached, attached);
     }
     for (; next_slot < l.slots_own; next_slot++) {
         tl_slot_of(a, next_slot)->home = TL_NONE;
@@ -152,6 +155,8 @@ void tl_arena_init(void *memory, const struct tl_plan *plan)
             c->stream = plan->cursor[p->first_cursor + k].stream;
             c->agent = i;
             c->bit = k;
+            if (p->dormant)
+                atomic_store(&c->claim, TL_DETACHED);
         }
     }
 }

@@ -82,6 +82,7 @@ struct tl_agent {
     uint32_t live;          /* cursors not finished */
     int64_t patience_ns;    /* how long shorter runs may wait to become full ones */
     uint64_t full, some;    /* offsets of bitmaps, a bit a cursor: a full run waits; anything waits */
+    _Atomic uint32_t handed_over; /* detached by tl_hand_over(): writes what it has in its hands before it goes */
 
     /* statistics, written by the agent's thread */
     _Alignas(TL_LINE) _Atomic uint64_t blocks, bytes, calls, runs, short_runs, sleeps, sleep_ns, device_ns;
@@ -143,6 +144,7 @@ struct tl_cursor_plan {
 };
 struct tl_agent_plan {
     uint32_t first_cursor, cursors, run_blocks;
+    uint32_t dormant; /* its cursors begin detached, until tl_hand_over() gives them another agent's places */
     int64_t patience_ns;
 };
 
@@ -158,7 +160,8 @@ struct tl_plan {
 uint64_t tl_arena_control_bytes(const struct tl_plan *plan);
 uint64_t tl_arena_bytes(const struct tl_plan *plan);
 
-/* Lays the arena out in *memory*: tl_arena_bytes() of zeros, page-aligned. Every slot free, every cursor attached at 0. */
+/* Lays the arena out in *memory*: tl_arena_bytes() of zeros, page-aligned. Every slot free, every cursor attached at 0, but
+ * for those of dormant agents. */
 void tl_arena_init(void *memory, const struct tl_plan *plan);
 
 #endif

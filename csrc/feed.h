@@ -1,7 +1,8 @@
 /* Filling slots with one object's data sequence: bytes, or what a descriptor gives, cut into blocks and sealed.
  *
  * A feeder belongs to one thread. A block is published when more data comes after it is full, or when the object ends: so
- * the flag END stands on the last block that has data, and an object has no empty block but when it is empty itself. */
+ * the flag END stands on the last block that has data, and an object has no empty block but when it is empty itself. An object
+ * whose blocks a producer in another process has filled is ended in a block of its own: the producer never says END on tape. */
 #ifndef TL_FEED_H
 #define TL_FEED_H
 

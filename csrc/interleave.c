@@ -67,6 +67,40 @@ static void rearm(const struct tl_arena *a, struct tl_agent *g, uint32_t cursor)
     }
 }
 
+/* Whether what the device said last, or a table that is full, ends the turn; the reason is set then. */
+static int is_over(struct tl_turn *t)
+{
+    if (t->status == TL_EARLY_WARNING)
+        t->reason = TL_TURN_EARLY_WARNING;
+    else if (t->status == TL_END_OF_MEDIUM)
+        t->reason = TL_TURN_END_OF_MEDIUM;
+    else if (t->status != TL_OK)
+        t->reason = TL_TURN_FAILED;
+    else if (t->bytes >= t->bytes_max || t->run_count == t->runs_max)
+        t->reason = TL_TURN_CHECKPOINT;
+    else
+        return 0;
+    return 1;
+}
+
+/* What an agent that was handed over still has in its hands: a device refused it before. Returns nonzero when the turn is over for
+ * another reason than that nothing is left. */
+static int write_hands(const struct tl_view *view, struct tl_agent *g, struct tl_turn *t)
+{
+    const struct tl_arena *a = view->arena;
+    for (uint32_t cursor = g->first_cursor; cursor < g->first_cursor + g->cursors; cursor++) {
+        const struct tl_cursor *c = tl_cursor_of(a, cursor);
+        const uint64_t end = atomic_load(&c->claim) & ~TL_DETACHED;
+        for (uint64_t tail; (tail = atomic_load_explicit(&c->tail, memory_order_relaxed)) != end;) {
+            const uint32_t left = (uint32_t)(end - tail), room = t->runs_max - t->run_count;
+            tl_release(a, cursor, write_batch(view, g, cursor, tail, left < room ? left : room, t));
+            if (is_over(t))
+                return 1;
+        }
+    }
+    return 0;
+}
+
 /* One run of one buffer. Returns nonzero when the turn is over. */
 static int write_run(const struct tl_view *view, struct tl_agent *g, uint32_t cursor, struct tl_turn *t)
 {
@@ -87,17 +121,7 @@ static int write_run(const struct tl_view *view, struct tl_agent *g, uint32_t cu
         if (done < n)
             tl_unclaim(a, cursor);
         left -= done;
-        over = 1;
-        if (t->status == TL_EARLY_WARNING)
-            t->reason = TL_TURN_EARLY_WARNING;
-        else if (t->status == TL_END_OF_MEDIUM)
-            t->reason = TL_TURN_END_OF_MEDIUM;
-        else if (t->status != TL_OK)
-            t->reason = TL_TURN_FAILED;
-        else if (t->bytes >= t->bytes_max || t->run_count == t->runs_max)
-            t->reason = TL_TURN_CHECKPOINT;
-        else
-            over = 0;
+        over = is_over(t);
     }
     if (left < g->run_blocks) {
         add(&g->runs, 1);
@@ -134,7 +158,8 @@ void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *t
             return;
         }
         if (atomic_load(&g->detached)) {
-            t->reason = TL_TURN_DETACHED;
+            if (!write_hands(view, g, t))
+                t->reason = TL_TURN_DETACHED;
             return;
         }
         if (g->live == 0) {
@@ -166,7 +191,13 @@ void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *t
         tl_bit_clear(full, bit);
         tl_bit_clear(some, bit);
         const uint32_t cursor = g->first_cursor + bit;
-        const int over = write_run(view, g, cursor, t);
+        int over;
+        if (t->runs_max) {
+            over = write_run(view, g, cursor, t);
+        } else {
+            over = tl_waiting(a, cursor) != 0;
+            t->reason = TL_TURN_CHECKPOINT;
+        }
         rearm(a, g, cursor);
         if (over)
             return;

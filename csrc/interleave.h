@@ -15,7 +15,7 @@ enum tl_turn_reason {
     TL_TURN_EARLY_WARNING = 2, /* write what the seam needs, then the next volume */
     TL_TURN_END_OF_MEDIUM = 3, /* the same, but a write was refused: its block is not on tape, and waits still */
     TL_TURN_FAILED = 4,        /* device status in `status`; what followed the last filemark is in doubt */
-    TL_TURN_DETACHED = 5,
+    TL_TURN_DETACHED = 5,      /* and nothing is left in its hands */
     TL_TURN_STOPPED = 6,       /* TL_STOP_NOW */
 };
 
@@ -32,7 +32,7 @@ struct tl_turn {
     const struct tl_device_ops *ops;
     void *device;
     struct tl_run *runs;
-    uint32_t runs_max;
+    uint32_t runs_max;   /* 0: writes nothing, and comes back with CHECKPOINT as soon as a block waits */
     uint64_t bytes_max;  /* until a checkpoint is due */
     int64_t deadline_ns; /* the same, CLOCK_MONOTONIC */
     uint64_t position;   /* of the next block; moves on */

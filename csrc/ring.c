@@ -374,7 +374,21 @@ void tl_unclaim(const struct tl_arena *a, uint32_t cursor)
     while (!(claim & TL_DETACHED))
         if (atomic_compare_exchange_weak(&c->claim, &claim, tail))
             return;
-    tl_release(a, cursor, (uint32_t)((claim & ~TL_DETACHED) - tail));
+    /* Set before claim was marked. */
+    if (!atomic_load(&tl_agent_of(a, c->agent)->handed_over))
+        tl_release(a, cursor, (uint32_t)((claim & ~TL_DETACHED) - tail));
+}
+
+void tl_let_go(const struct tl_arena *a, uint32_t agent)
+{
+    const struct tl_agent *g = tl_agent_of(a, agent);
+    for (uint32_t i = g->first_cursor; i < g->first_cursor + g->cursors; i++) {
+        const struct tl_cursor *c = tl_cursor_of(a, i);
+        const uint64_t claim = atomic_load(&c->claim) & ~TL_DETACHED;
+        const uint64_t tail = atomic_load_explicit(&c->tail, memory_order_relaxed);
+        if (claim != tail)
+            tl_release(a, i, (uint32_t)(claim - tail));
+    }
 }
 
 uint32_t tl_slot_at(const struct tl_arena *a, uint32_t cursor, uint64_t position)
@@ -428,6 +442,35 @@ void tl_detach(const struct tl_arena *a, uint32_t agent)
     for (uint32_t i = 0; i < g->cursors; i++)
         detach_cursor(a, g->first_cursor + i);
     wake_agent(g, TL_SLEEP_FULL);
+}
+
+static void hand_over_cursor(const struct tl_arena *a, uint32_t from, uint32_t to)
+{
+    struct tl_cursor *old = tl_cursor_of(a, from), *new = tl_cursor_of(a, to);
+    struct tl_stream *s = tl_stream_of(a, old->stream);
+    lock(s);
+    const uint64_t claim = atomic_fetch_or(&old->claim, TL_DETACHED);
+    if (!(claim & TL_DETACHED)) {
+        /* One goes and one comes: as many are attached as before, and every waiting slot's references are as many as its readers. */
+        atomic_store(&new->tail, claim);
+        atomic_store(&new->claim, claim);
+    }
+    unlock(s);
+    /* A publisher that was before us under the lock may have looked at the claims when *new* was still dormant, and an end is said
+     * without the lock. Too many bits cost one look. */
+    struct tl_agent *g = tl_agent_of(a, new->agent);
+    tl_bit_set(tl_some_bits(a, g), new->bit);
+    tl_bit_set(tl_full_bits(a, g), new->bit);
+}
+
+void tl_hand_over(const struct tl_arena *a, uint32_t from, uint32_t to)
+{
+    struct tl_agent *f = tl_agent_of(a, from), *t = tl_agent_of(a, to);
+    atomic_store(&f->handed_over, 1);
+    for (uint32_t i = 0; i < f->cursors; i++)
+        hand_over_cursor(a, f->first_cursor + i, t->first_cursor + i);
+    atomic_store(&f->detached, 1);
+    wake_agent(f, TL_SLEEP_FULL);
 }
 
 void tl_stop_all(struct tl_arena *a, enum tl_stop how)

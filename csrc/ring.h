@@ -3,6 +3,7 @@
  *     producer   tl_slot_reserve -> fill in place -> tl_slot_publish ... tl_stream_end
  *     reader     tl_claim -> use -> tl_release          (or tl_unclaim what was not used)
  *     anyone     tl_detach: takes a reader out; its waiting slots go home at once, those in its hands when it lets go
+ *                tl_hand_over: the same, but another reader goes on with the waiting slots where this one stood
  *
  * A slot goes home when the last reader has passed it. All words live in shared memory; a producer and the readers may be
  * threads of different processes. No call allocates; waiting is in the functions whose names say wait. */
@@ -56,7 +57,8 @@ uint32_t tl_claim(const struct tl_arena *a, uint32_t cursor, uint32_t n, uint64_
 /* Lets go of the first n positions in the reader's hands. */
 void tl_release(const struct tl_arena *a, uint32_t cursor, uint32_t n);
 
-/* Puts all positions in the reader's hands back to the waiting ones (or lets go of them when detached meanwhile). */
+/* Puts all positions in the reader's hands back to the waiting ones. Detached meanwhile, it lets go of them; handed over meanwhile,
+ * it keeps them: whoever took over goes on behind them. */
 void tl_unclaim(const struct tl_arena *a, uint32_t cursor);
 
 /* The slot at a claimed position. */
@@ -69,6 +71,15 @@ uint64_t tl_waiting(const struct tl_arena *a, uint32_t cursor);
 int tl_drained(const struct tl_arena *a, uint32_t cursor);
 
 void tl_detach(const struct tl_arena *a, uint32_t agent);
+
+/* *to*, a dormant agent with a cursor over the same stream for each cursor of *from*, row by row, goes on where *from* stands: what
+ * waits for *from*, and what will be published, is *to*'s, and *from* is detached with what it has in its hands. Nothing is
+ * lost and nothing comes twice. Cursors of *from* that are detached already stay so on both sides. *to*'s thread starts after
+ * this call. */
+void tl_hand_over(const struct tl_arena *a, uint32_t from, uint32_t to);
+
+/* By the thread of an agent that ends: lets go of what it still has in its hands. */
+void tl_let_go(const struct tl_arena *a, uint32_t agent);
 
 /* Says stop to everyone and wakes all. A stop is never taken back: of two, the stricter counts. */
 void tl_stop_all(struct tl_arena *a, enum tl_stop how);

@@ -56,7 +56,7 @@ def test_the_lines_of_the_docstring(configuration, monkeypatch):
     lines = [line[4:] for line in api.__doc__.splitlines() if line.startswith((">>> ", "... "))]
     source = "\n".join(line.split("# doctest")[0].rstrip() for line in lines)
     monkeypatch.chdir(configuration().parent)
-    source = source.replace("job.result.status", "status = job.result.status").replace("b\"\".join", "content = b\"\".join")
+    source = source.replace("job.result.status", "status = job.result.status").replace('b"".join', 'content = b"".join')
     names: dict[str, object] = {}
     exec(source, names)
     assert names["status"] == "complete"
@@ -85,10 +85,9 @@ def test_a_large_object_by_write_and_by_reserve_comes_back_from_both_copies(conf
 
 def test_an_exception_in_the_producers_block_fails_its_object_alone(configuration):
     file = configuration()
-    with tapeloom.open_job(file) as job:
-        with pytest.raises(ZeroDivisionError), job.producer("simulation") as out:
-            out.write(b"as far as it came")
-            raise ZeroDivisionError("no more")
+    with tapeloom.open_job(file) as job, pytest.raises(ZeroDivisionError), job.producer("simulation") as out:
+        out.write(b"as far as it came")
+        raise ZeroDivisionError("no more")
     assert job.result.exit_status == 1
     (item,) = tapeloom.objects(file, "simulation")
     assert item.status == "failed"

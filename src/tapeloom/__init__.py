@@ -1,7 +1,7 @@
 """tapeloom: tape backup and copying at full drive speed.
 
-The public functions are those of `tapeloom.api`, loaded when one is first asked for; `tapeloom.attach` is for programs that
-write an object into a job of another process; `tapeloom.errors` has all exceptions.
+The public functions are those of `tapeloom.api`, loaded when one is first asked for; `tapeloom.attach` is for programs
+that write an object into a job of another process; `tapeloom.errors` has all exceptions.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ cdef extern from "arena.h" nogil:
     cdef struct tl_cursor_plan:
         uint32_t stream, agent
     cdef struct tl_agent_plan:
-        uint32_t first_cursor, cursors, run_blocks
+        uint32_t first_cursor, cursors, run_blocks, dormant
         int64_t patience_ns
     cdef struct tl_plan:
         uint32_t slot_bytes, slots_common, streams, cursors, agents
@@ -102,6 +102,8 @@ cdef extern from "ring.h" nogil:
     uint32_t tl_slot_at(const tl_arena *a, uint32_t cursor, uint64_t position)
     int tl_drained(const tl_arena *a, uint32_t cursor)
     void tl_detach(const tl_arena *a, uint32_t agent)
+    void tl_hand_over(const tl_arena *a, uint32_t giver, uint32_t taker)
+    void tl_let_go(const tl_arena *a, uint32_t agent)
     void tl_stop_all(tl_arena *a, int how)
 
 

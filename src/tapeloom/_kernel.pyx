@@ -29,7 +29,7 @@ FOREVER = np.iinfo(np.int64).max
 STREAM_PLAN = np.dtype([("quota", "<u4"), ("cap", "<u4"), ("segment_slots", "<u4")])
 CURSOR_PLAN = np.dtype([("stream", "<u4"), ("agent", "<u4")])
 AGENT_PLAN = np.dtype(
-    [("first_cursor", "<u4"), ("cursors", "<u4"), ("run_blocks", "<u4"), ("zero", "<u4"), ("patience_ns", "<i8")]
+    [("first_cursor", "<u4"), ("cursors", "<u4"), ("run_blocks", "<u4"), ("dormant", "<u4"), ("patience_ns", "<i8")]
 )
 RUN = np.dtype([("object", "<u8"), ("seq", "<u8"), ("blocks", "<u8"), ("position", "<u8")])
 FAULT = np.dtype([("position", "<u8"), ("seq", "<u8"), ("verdict", "<u4"), ("bytes", "<u4"), ("object", "V16")])
@@ -235,6 +235,21 @@ cdef class Arena:
         self._agent(agent)
         with nogil:
             tl_detach(self.view.arena, agent)
+
+    def hand_over(self, uint32_t giver, uint32_t taker):
+        """The dormant agent `taker` goes on where `giver` stands, which is detached with what it has in its hands. Call it
+        before the taker's thread starts."""
+        cdef tl_agent *g = self._agent(giver)
+        cdef tl_agent *t = self._agent(taker)
+        cdef uint32_t i
+        if g.cursors != t.cursors or giver == taker:
+            raise ValueError(f"agent {taker} has not a cursor for each cursor of agent {giver}")
+        for i in range(g.cursors):
+            if (tl_cursor_of(self.view.arena, g.first_cursor + i).stream
+                    != tl_cursor_of(self.view.arena, t.first_cursor + i).stream):
+                raise ValueError(f"agents {giver} and {taker} do not read the same streams")
+        with nogil:
+            tl_hand_over(self.view.arena, giver, taker)
 
     def end_stream(self, uint32_t stream):
         if stream >= self.view.arena.streams:
@@ -446,6 +461,21 @@ cdef class Interleaver:
         with nogil:
             tl_interleave(&self.arena.view, self.agent, &t)
         return Turn(TurnReason(t.reason), t.status, t.position, t.blocks, t.bytes, self.runs[:t.run_count].copy())
+
+    def wait(self):
+        """Sleeps until a block waits, which is CHECKPOINT, or until a turn would come back without one: ENDED, DETACHED, STOPPED.
+        Not for an agent that may be handed over: what it has in its hands needs a drive."""
+        cdef tl_turn t
+        memset(&t, 0, sizeof(t))
+        t.deadline_ns = FOREVER
+        with nogil:
+            tl_interleave(&self.arena.view, self.agent, &t)
+        return TurnReason(t.reason)
+
+    def let_go(self):
+        """Lets go of what is still in the agent's hands. Nothing may follow."""
+        with nogil:
+            tl_let_go(self.arena.view.arena, self.agent)
 
 
 @dataclass(frozen=True, slots=True)

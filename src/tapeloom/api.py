@@ -69,7 +69,8 @@ class _Written:
 class Producer:
     """Writes one object from a thread of this process. Made by `Job.producer`; a context manager.
 
-    Leaving the `with` block in order ends the object, an exception fails it: it is on tape as far as it came, marked so.
+    Leaving the `with` block in order ends the object, an exception fails it: it is on tape as far as it came, marked
+    so.
     """
 
     content = int(Content.OPAQUE)
@@ -242,8 +243,8 @@ class ObjectSequence:
 def open_object(
     configuration: Configuration, name: str, *, copy: str | None = None, volume: str | None = None
 ) -> Iterator[ObjectSequence]:
-    """Reads an object by id, or a source's newest one, checked block by block; a damaged block is taken from another copy where
-    `copy` and `volume` do not forbid it."""
+    """Reads an object by id, or a source's newest one, checked block by block; a damaged block is taken from another
+    copy where `copy` and `volume` do not forbid it."""
     with restores.open_object(_loaded(configuration), name, copy=copy, volume=volume) as (item, reading):
         yield ObjectSequence(item, reading.sequence)
 

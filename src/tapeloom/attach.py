@@ -19,6 +19,7 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,10 @@ if TYPE_CHECKING:
 __all__ = ["JobGone", "NoReaders", "NotWaiting", "Producer", "SourceError", "Stopped", "attach"]
 
 
-def attach(where: str | os.PathLike[str], source: str | None = None) -> Producer:
+RETRY_SECONDS = 0.05
+
+
+def attach(where: str | os.PathLike[str], source: str | None = None, *, patience_seconds: float = 0.0) -> Producer:
     """Attaches this program to the running job that waits for it.
 
     Parameters
@@ -55,6 +59,8 @@ def attach(where: str | os.PathLike[str], source: str | None = None) -> Producer
         The job's state folder, as in its configuration; or, without `source`, the path of the socket itself.
     source
         The name of the source in the job's configuration, one that says `producer = true`.
+    patience_seconds
+        How long to try again where no job waits yet.
 
     Raises
     ------
@@ -64,6 +70,17 @@ def attach(where: str | os.PathLike[str], source: str | None = None) -> Producer
     """
     path = Path(where) if source is None else socket_path(where, source)
     named = f"source {source!r}" if source is not None else str(path)
+    give_up = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return _attach_now(path, named)
+        except NotWaiting:
+            if time.monotonic() >= give_up:
+                raise
+        time.sleep(RETRY_SECONDS)
+
+
+def _attach_now(path: Path, named: str) -> Producer:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         return Producer(connection, *_ask(connection, path, named))

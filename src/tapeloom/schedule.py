@@ -1,10 +1,12 @@
 """The frozen plan of one job: numpy arrays and nothing else.
 
-A leaf: imports nothing of tapeloom but `limits`. The compiler makes it, `runtime` and the kernel run it, `plan` prints it.
+A leaf: imports nothing of tapeloom but `limits`. The compiler makes it, `runtime` and the kernel run it, `plan` prints
+it.
 
 The words of the tables:
 
-* a **stream** is one sequence of slots with one producer: all buffers of a chain that stand on one host share it, so a further
+* a **stream** is one sequence of slots with one producer: all buffers of a chain that stand on one host share it, so a
+further
   mirror costs a row in `cursors` and no memory;
 * a **cursor** is one buffer of one media agent: its place in a stream;
 * an **agent** owns a drive and visits its cursors in the order of their rows;

@@ -20,7 +20,7 @@ def fake_library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return ctypes.CDLL(str(made))
 
 
-@pytest.fixture()
+@pytest.fixture
 def fake_drive(fake_library: ctypes.CDLL) -> Iterator[Callable[..., FakeDrive]]:
     """Makes drives: `fake_drive(batch_max=4)`."""
     drives: list[FakeDrive] = []

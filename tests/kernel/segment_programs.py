@@ -50,6 +50,16 @@ def honest(path: Path, seed: int, size: int) -> None:
                 producer.flush()
 
 
+def patient(state: Path, source: str, trying: Any) -> None:
+    """Comes before its time."""
+    try:
+        attach(state, source)
+    except SourceError:
+        trying.set()
+    with attach(state, source, patience_seconds=60) as producer:
+        producer.write(b"at last")
+
+
 def gives_up(path: Path, seed: int, size: int) -> None:
     with contextlib.suppress(ZeroDivisionError), attach(path) as producer:
         producer.write(data_of(seed, size))

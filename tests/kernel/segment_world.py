@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -183,6 +184,14 @@ def start_program(body: Callable[..., None], *args: Any) -> Any:
     process = processes.Process(target=body, args=args, daemon=True)
     process.start()
     return process
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Gives way to the other threads until the condition holds."""
+    give_up = time.monotonic() + JOIN_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up, "what was waited for did not come"
+        os.sched_yield()
 
 
 def left_behind(state: Path) -> list[str]:

@@ -1,5 +1,5 @@
 /* Random topologies on the ring: producers, agents with slow and refusing drives, a drive that feeds streams, producers' segments,
- * agents detached and jobs stopped at any moment. Checked: every reader sees every position once, in order, with the right
+ * agents detached or handed over and jobs stopped at any moment. Checked: every reader sees every position once, in order, with the right
  * content; no slot is in two hands; every slot comes home; nobody sleeps for ever.
  *
  *     stress threads|processes FIRST_SEED SEEDS
@@ -22,8 +22,8 @@
 #include "drain.h"
 
 #define STREAMS_MAX 8
-#define AGENTS_MAX 6
-#define CURSORS_MAX (STREAMS_MAX * AGENTS_MAX)
+#define AGENTS_MAX 6 /* and as many dormant ones, each to take over from one of them */
+#define CURSORS_MAX (2 * STREAMS_MAX * AGENTS_MAX)
 #define SLOTS_MAX 256
 #define SLOT_WORDS 16
 #define SLOT_BYTES (SLOT_WORDS * 8)
@@ -40,14 +40,17 @@ struct world {
     struct tl_plan plan;
     struct tl_stream_plan stream[STREAMS_MAX];
     struct tl_cursor_plan cursor[CURSORS_MAX];
-    struct tl_agent_plan agent[AGENTS_MAX];
+    struct tl_agent_plan agent[2 * AGENTS_MAX];
     enum feed feed[STREAMS_MAX];
     uint64_t blocks[STREAMS_MAX]; /* to publish */
     uint32_t slots;
-    int drained[AGENTS_MAX]; /* by tl_drain_next(), not by tl_interleave() */
+    int drained[2 * AGENTS_MAX]; /* by tl_drain_next(), not by tl_interleave() */
+    uint32_t twin[2 * AGENTS_MAX]; /* the agent that may take over from this one, or TL_NONE */
+    uint32_t owner[2 * AGENTS_MAX]; /* the agent that this one may take over from, or TL_NONE */
+    _Atomic int dawn[2 * AGENTS_MAX]; /* a dormant agent's thread: 0 sleeps, TAKEN_OVER, NEVER_NEEDED */
     int has_drive;
-    uint64_t troubles_at[2 * AGENTS_MAX + 1]; /* after so many blocks published, in all streams: */
-    int trouble[2 * AGENTS_MAX + 1];       /* detach this agent, or stop the job in order or now */
+    uint64_t troubles_at[3 * AGENTS_MAX + 2]; /* after so many blocks published, in all streams: */
+    int trouble[3 * AGENTS_MAX + 2]; /* detach this agent, hand over HAND_OVER less it, or stop the job in order or now */
     uint32_t troubles;
 
     _Atomic uint32_t hands[SLOTS_MAX]; /* readers that have the slot in hand, or BEING_FILLED */
@@ -57,6 +60,8 @@ struct world {
 };
 #define STOP_IN_ORDER (-1)
 #define STOP_NOW (-2)
+#define HAND_OVER (-3)
+enum { TAKEN_OVER = 1, NEVER_NEEDED };
 
 static struct world *world;
 static struct tl_view view;
@@ -239,6 +244,29 @@ static void check_all_seen(uint32_t agent, const uint64_t *next)
     }
 }
 
+/* What a dormant agent finds at its dawn is where its owner's claims stood. */
+static void begin_where_another_stood(uint32_t agent, uint64_t *next, uint64_t *noted)
+{
+    const struct tl_agent_plan *p = &world->agent[agent];
+    for (uint32_t i = 0; i < p->cursors; i++) {
+        const struct tl_cursor *c = tl_cursor_of(view.arena, p->first_cursor + i);
+        next[c->stream] = noted[c->stream] = atomic_load(&c->tail);
+    }
+}
+
+/* One that was handed over goes only when it has written everything before the place where the other began. */
+static void check_hands_written(uint32_t agent, const uint64_t *next)
+{
+    const struct tl_agent_plan *p = &world->agent[agent];
+    if (!atomic_load(&tl_agent_of(view.arena, agent)->handed_over))
+        return;
+    for (uint32_t i = 0; i < p->cursors; i++) {
+        const struct tl_cursor *c = tl_cursor_of(view.arena, p->first_cursor + i);
+        CHECK(next[c->stream] == (atomic_load(&c->claim) & ~TL_DETACHED), "agent %u leaves %llu of stream %u in its hands", agent,
+              (unsigned long long)next[c->stream], c->stream);
+    }
+}
+
 static void run_drain(uint32_t agent)
 {
     struct dice d = dice_for(100 + agent);
@@ -265,6 +293,8 @@ static void run_interleaver(uint32_t agent)
     uint64_t noted[STREAMS_MAX] = {0}, position = 0;
     struct tl_run runs[50];
     struct tl_turn t = {.ops = &drive_ops, .device = &drive, .runs = runs};
+    if (world->owner[agent] != TL_NONE)
+        begin_where_another_stood(agent, drive.next, noted);
     do {
         t.runs_max = 1 + (uint32_t)roll(&drive.dice, 50);
         t.bytes_max = one_in(&drive.dice, 3) ? UINT64_MAX : 1 + roll(&drive.dice, 100 * SLOT_BYTES);
@@ -273,13 +303,20 @@ static void run_interleaver(uint32_t agent)
         check_runs(&t, noted, &position);
         idle(&drive.dice); /* a filemark, a change of cartridge */
     } while (t.reason != TL_TURN_ENDED && t.reason != TL_TURN_DETACHED && t.reason != TL_TURN_STOPPED);
+    tl_let_go(view.arena, agent);
     if (t.reason == TL_TURN_ENDED)
         check_all_seen(agent, drive.next);
+    if (t.reason == TL_TURN_DETACHED)
+        check_hands_written(agent, drive.next);
 }
 
 static void *run_agent(void *arg)
 {
     const uint32_t agent = (uint32_t)(uintptr_t)arg;
+    while (world->owner[agent] != TL_NONE && atomic_load(&world->dawn[agent]) == 0)
+        sched_yield();
+    if (atomic_load(&world->dawn[agent]) == NEVER_NEEDED)
+        return NULL;
     if (world->drained[agent])
         run_drain(agent);
     else
@@ -381,6 +418,19 @@ static void *run_drive(void *arg)
     return NULL;
 }
 
+static void hand_over(uint32_t agent)
+{
+    tl_hand_over(view.arena, agent, world->twin[agent]);
+    atomic_store(&world->dawn[world->twin[agent]], TAKEN_OVER);
+}
+
+static void detach(uint32_t agent)
+{
+    tl_detach(view.arena, agent);
+    if (world->twin[agent] != TL_NONE)
+        tl_detach(view.arena, world->twin[agent]);
+}
+
 static void *run_trouble(void *arg)
 {
     (void)arg;
@@ -391,8 +441,15 @@ static void *run_trouble(void *arg)
             tl_stop_all(view.arena, TL_STOP_IN_ORDER);
         else if (world->trouble[i] == STOP_NOW)
             tl_stop_all(view.arena, TL_STOP_NOW);
+        else if (world->trouble[i] <= HAND_OVER)
+            hand_over((uint32_t)(HAND_OVER - world->trouble[i]));
         else
-            tl_detach(view.arena, (uint32_t)world->trouble[i]);
+            detach((uint32_t)world->trouble[i]);
+    }
+    for (uint32_t g = 0; g < world->plan.agents; g++) {
+        int sleeps = 0;
+        if (world->owner[g] != TL_NONE)
+            atomic_compare_exchange_strong(&world->dawn[g], &sleeps, NEVER_NEEDED);
     }
     return NULL;
 }
@@ -446,6 +503,21 @@ static void draw_agents(struct dice *d)
         agent->patience_ns = !world->has_drive && one_in(d, 3) ? INT64_C(1) << 40 : (int64_t)roll(d, 500000);
         world->drained[g] = agent->cursors == 1 && one_in(d, 2);
     }
+    const uint32_t awake = plan->agents;
+    for (uint32_t g = 0; g < awake; g++) {
+        const struct tl_agent_plan *owner = &world->agent[g];
+        world->owner[g] = world->twin[g] = TL_NONE;
+        if (world->drained[g] || !one_in(d, 2))
+            continue;
+        const uint32_t twin = world->twin[g] = plan->agents++;
+        world->agent[twin] = *owner;
+        world->agent[twin].first_cursor = plan->cursors;
+        world->agent[twin].dormant = 1;
+        world->owner[twin] = g;
+        world->twin[twin] = TL_NONE;
+        for (uint32_t i = 0; i < owner->cursors; i++)
+            world->cursor[plan->cursors++] = (struct tl_cursor_plan){world->cursor[owner->first_cursor + i].stream, twin};
+    }
 }
 
 static void draw_troubles(struct dice *d)
@@ -453,9 +525,12 @@ static void draw_troubles(struct dice *d)
     uint64_t blocks = 1;
     for (uint32_t i = 0; i < world->plan.streams; i++)
         blocks += world->feed[i] == FEED_DRIVE ? 0 : world->blocks[i];
-    for (uint32_t g = 0; g < world->plan.agents; g++)
+    for (uint32_t g = 0; g < world->plan.agents; g++) {
+        if (world->twin[g] != TL_NONE && one_in(d, 2))
+            world->trouble[world->troubles++] = HAND_OVER - (int)g;
         if (one_in(d, 3))
             world->trouble[world->troubles++] = (int)g;
+    }
     if (one_in(d, 5))
         world->trouble[world->troubles++] = STOP_IN_ORDER;
     if (one_in(d, 8))
@@ -489,7 +564,7 @@ static void check_all_home(void)
         CHECK((tl_cursor_of(a, i)->claim & ~TL_DETACHED) == tl_cursor_of(a, i)->tail, "cursor %u has something in hand", i);
 }
 
-static pthread_t started[2 * STREAMS_MAX + AGENTS_MAX + 1];
+static pthread_t started[2 * STREAMS_MAX + 2 * AGENTS_MAX + 1];
 static uint32_t threads;
 
 static void start(void *(*body)(void *), uint32_t who)

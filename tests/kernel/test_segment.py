@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import segment_programs as programs
 from segment_programs import data_of
-from segment_world import PAYLOAD_MAX, one_turn, start_program
+from segment_world import JOIN_SECONDS, PAYLOAD_MAX, SEGMENT, hanging_reader, one_turn, processes, start_program, until
+
+from tapeloom.attach import attach
 
 
 @pytest.mark.parametrize("slots", [2, 3, 16])
@@ -31,3 +33,38 @@ def test_sizes_at_the_edges_of_slots(tmp_path: Path, size: int) -> None:
         turn.world.join()
         assert turn.errors == [None]
         assert [(item.data, item.failed) for item in turn.world.seen[0]] == [(data_of(5, size), False)]
+
+
+def test_memory_of_slots_at_home_is_given_back_when_the_object_ends(tmp_path: Path) -> None:
+    with one_turn(tmp_path) as turn:
+        producer = attach(turn.path())
+        producer.reserve()
+        assert "tapeloom-producer" in Path("/proc/self/maps").read_text()
+        producer.end()
+        del producer
+        turn.world.join()
+        assert "tapeloom-producer" not in Path("/proc/self/maps").read_text()
+
+
+def test_a_program_that_comes_too_early_may_wait_for_the_job(tmp_path: Path) -> None:
+    trying = processes.Event()
+    start_program(programs.patient, tmp_path, "program", trying)
+    assert trying.wait(JOIN_SECONDS)
+    with one_turn(tmp_path) as turn:
+        turn.world.join()
+        assert turn.world.seen[0][0].data == b"at last"
+
+
+def test_a_producer_without_a_free_slot_counts_as_one_that_waits(tmp_path: Path) -> None:
+    """What the watch over lagging drives goes by: all slots are with the readers, from then on the time counts."""
+    with hanging_reader(tmp_path, ["program"]) as (turn, payload, row):
+        producer = attach(turn.path())
+        for _ in range(turn.world.slots):
+            producer.commit(len(producer.reserve()))
+        until(lambda: turn.world.arena.stream_statistics(SEGMENT).waiting_since_ns != 0)
+        payload()
+        turn.world.arena.detach(row)
+        until(lambda: turn.world.arena.stream_statistics(SEGMENT).stalls >= 1)
+        producer.end()
+        turn.world.join()
+        assert turn.world.arena.stream_statistics(SEGMENT).waiting_since_ns == 0

@@ -40,7 +40,7 @@ def stress(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if flags:
         if compile_with(flags, [empty], probe).returncode:
             pytest.skip(f"this compiler has no {flags[0]}")
-        # ThreadSanitizer does not run where the kernel spreads addresses too far; not every container lets setarch mend it.
+        # ThreadSanitizer does not run where addresses are spread too far; not every container lets setarch mend it.
         fixed = next((way for way in ([], fixed) if subprocess.run([*way, probe], check=False).returncode == 0), None)
         if fixed is None:
             pytest.skip(f"an empty program with {flags[0]} does not run here")

@@ -81,7 +81,9 @@ def _bug(error: BaseException) -> int:
         f"{shlex.join(sys.argv)}\n\n",
         *traceback.format_exception(error),
     ]
-    what = f"tapeloom: this is a bug in tapeloom ({type(error).__name__}: {bounded(str(error).splitlines() or [''])[0]})"
+    what = (
+        f"tapeloom: this is a bug in tapeloom ({type(error).__name__}: {bounded(str(error).splitlines() or [''])[0]})"
+    )
     try:
         with tempfile.NamedTemporaryFile("w", prefix="tapeloom-bug-", suffix=".txt", delete=False) as file:
             file.writelines(lines)

@@ -7,7 +7,6 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,7 +21,9 @@ class Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], self.commands, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.commands)}"
@@ -77,8 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not words:
             click.echo(tapeloom_command.get_help(click.Context(tapeloom_command, info_name="tapeloom")), err=True)
             return WRONG_USE
-        status: Any = tapeloom_command.main(words, prog_name="tapeloom", standalone_mode=False)
+        with tapeloom_command.make_context("tapeloom", words) as context:
+            status = tapeloom_command.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as left:  # --help and --version have said it all
+        return left.exit_code
     except BaseException as error:
         return ending(error)
     return WELL if status is None else int(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -28,9 +29,8 @@ def plan(file: Path, groups: tuple[str, ...], json_wanted: bool, svg: Path | Non
 
     config = load(file)
     schedule = compile_job(config, list(groups) or None)
-    wanted = {str(name) for name in schedule.source_names}
-    remarks = [str(problem) for problem in missing_paths(config) if _about(problem.what, wanted)]
-    made = plans.make(config, schedule, remarks)
+    read = replace(config, sources={str(name): config.sources[str(name)] for name in schedule.source_names})
+    made = plans.make(config, schedule, [str(problem) for problem in missing_paths(read)])
     if svg is not None:
         from tapeloom.picture import svg as draw
 
@@ -45,7 +45,3 @@ def plan(file: Path, groups: tuple[str, ...], json_wanted: bool, svg: Path | Non
     for line in plans.to_text(made).splitlines():
         title = sys.stdout.isatty() and line[:1].strip()
         click.secho(printable(line), bold=bool(title))
-
-
-def _about(what: str, sources: set[str]) -> bool:
-    return any(what.startswith(f'source "{name}":') for name in sources)

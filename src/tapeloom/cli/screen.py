@@ -1,14 +1,21 @@
-"""Words on the screen: tables, JSON, sizes and times. What is asked for goes to standard output, all else to standard error."""
+"""Words on the screen: tables, JSON, sizes and times.
+
+What was asked for goes to standard output, all else to standard error.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import click
+
+PROSE_COLUMNS = 100
 
 BOUND = 20
 """So many lines of one kind are shown; the rest is counted."""
@@ -44,6 +51,23 @@ def put_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def put_text(text: str, indent: str = "") -> None:
+    """A sentence or two, folded where there is a terminal; elsewhere one line, which is easier to search."""
+    if not sys.stdout.isatty():
+        put(indent + text)
+        return
+    columns = min(shutil.get_terminal_size().columns, PROSE_COLUMNS)
+    for line in textwrap.wrap(
+        printable(text),
+        columns,
+        initial_indent=indent,
+        subsequent_indent=indent * 2,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ):
+        click.echo(line)
+
+
 def put_section(title: str, lines: Sequence[str], *, more: str = "") -> None:
     """A titled list of at most BOUND lines; `more` says where the others are."""
     if not lines:
@@ -51,7 +75,7 @@ def put_section(title: str, lines: Sequence[str], *, more: str = "") -> None:
     put()
     click.secho(title, bold=True)
     for line in bounded(lines, more):
-        put(f"  {line}")
+        put_text(line, indent="  ")
 
 
 def bounded(lines: Sequence[str], more: str = "") -> list[str]:
@@ -62,7 +86,7 @@ def bounded(lines: Sequence[str], more: str = "") -> list[str]:
 
 
 def put_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Aligned columns. On a terminal a table too wide for it is folded in its last column; the column "status" has colours."""
+    """Aligned columns. On a terminal, one too wide for it is folded in its last column; "status" has colours."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _rich_table(titles, cells, right)
@@ -83,8 +107,9 @@ def _rich_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Seq
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in titles:
+        justify: Literal["left", "right"] = "right" if title in right else "left"
         last = title == titles[-1]
-        table.add_column(title, justify="right" if title in right else "left", no_wrap=not last, overflow="fold")
+        table.add_column(title, justify=justify, no_wrap=not last, overflow="fold", min_width=8 if last else None)
     for row in rows:
         table.add_row(*[Text(cell, _colour(title, cell)) for title, cell in zip(titles, row, strict=True)])
     Console(highlight=False).print(table)
@@ -128,8 +153,8 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def local_time(ns: int) -> str:
-    """In the zone of whoever reads it."""
-    return f"{datetime.fromtimestamp(ns / 1e9).astimezone():%Y-%m-%d %H:%M:%S}"
+    """In the zone of whoever reads it, to the minute."""
+    return f"{datetime.fromtimestamp(ns / 1e9).astimezone():%Y-%m-%d %H:%M}"
 
 
 def duration(seconds: float) -> str:

@@ -29,7 +29,9 @@ def init(file: Path) -> None:
         with file.open("x", encoding="utf-8") as new:
             new.write(starter())
     except FileExistsError:
-        raise UsageError(f"{file} is there already, and stays as it is; `tapeloom -c FILE init` writes another") from None
+        raise UsageError(
+            f"{file} is there already, and stays as it is; `tapeloom -c FILE init` writes another"
+        ) from None
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
     data = file.parent / "data"

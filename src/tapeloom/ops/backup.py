@@ -91,7 +91,13 @@ class Backup:
         ]
         table = self._catalog.job_table(self.id)
         well = result.well and not untouched and all(row.copy.status == "complete" for row in table)
-        status = JobStatus.COMPLETE if well else JobStatus.PARTIAL if any(row.blocks_safe for row in table) else JobStatus.FAILED
+        status = (
+            JobStatus.COMPLETE
+            if well
+            else JobStatus.PARTIAL
+            if any(row.blocks_safe for row in table)
+            else JobStatus.FAILED
+        )
         self._catalog.finish_job(self.id, status, report=self._report(result, agents, untouched))
         return BackupResult(self.id, status, result.objects, agents, table, untouched, result.stopped, result.seconds)
 
@@ -180,8 +186,8 @@ def open_backup(
     groups
         Names of backup groups; all of them where None.
     producers
-        For sources with `producer = true` that are written in this process: what writes them. The others wait for a program
-        that attaches (see `tapeloom.attach`).
+        For sources with `producer = true` that are written in this process: what writes them. The others wait for a
+        program that attaches (see `tapeloom.attach`).
     on_waiting
         Told the name of such a source when its program can attach.
 
@@ -234,9 +240,7 @@ def is_primary(schedule: Schedule, agent: int) -> bool:
     return bool(schedule.agents[agent]["kind"] == Kind.BACKUP)
 
 
-def _source(
-    config: Config, name: str, producers: Mapping[str, Source], on_waiting: Callable[[str], None]
-) -> Source:
+def _source(config: Config, name: str, producers: Mapping[str, Source], on_waiting: Callable[[str], None]) -> Source:
     if name in producers:
         return producers[name]
     if config.sources[name].producer:

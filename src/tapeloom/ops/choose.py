@@ -32,7 +32,8 @@ def choose_object(catalog: Catalog, name: str, *, partial: bool = False) -> Obje
 def choose_copies(
     catalog: Catalog, item: Object, *, agent: str | None = None, volume: str | None = None, partial: bool = False
 ) -> list[Copy]:
-    """The copies to read from, the best one first; with `agent` or `volume` only such, with `partial` also incomplete ones.
+    """The copies to read from, the best one first; with `agent` or `volume` only such, with `partial` also incomplete
+    ones.
 
     Raises
     ------
@@ -55,7 +56,8 @@ def choose_copies(
     if not complete and not partial:
         states = ", ".join(f"{copy.agent} {copy.status}" for copy in copies)
         raise RestoreError(
-            f"object {item.id} of {item.source} has no complete copy to read ({states}); --partial restores what there is"
+            f"object {item.id} of {item.source} has no complete copy to read ({states}); --partial restores what there "
+            "is"
         )
     return complete + others
 

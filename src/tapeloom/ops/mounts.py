@@ -46,7 +46,8 @@ class Mounts:
         if start is None or start.volume != volume:
             found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
             raise PositionLost(
-                f"drive {known.drive}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} ({volume})"
+                f"drive {known.drive}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
+                f"({volume})"
             )
         place = Place(device)
         self._places[known.drive] = (volume, place)
@@ -55,7 +56,10 @@ class Mounts:
     def _device(self, name: str, label: str) -> Device:
         if name not in self._open:
             if name not in self._drives:
-                raise NotFound(f"volume {label} was written in drive {name}, which the configuration does not have: add it to [drives]")
+                raise NotFound(
+                    f"volume {label} was written in drive {name}, which the configuration does not have: add it to "
+                    "[drives]"
+                )
             self._open[name] = open_configured(self._drives[name])
         return self._open[name]
 

@@ -41,13 +41,14 @@ def open_object(
 ) -> Iterator[tuple[Object, Reading]]:
     """An object's sequence, on its way from its copies.
 
-    `name` is a source's name (its newest object) or an object's id. Without `copy` and `volume` a block that is damaged on
-    one copy is taken from another.
+    `name` is a source's name (its newest object) or an object's id. Without `copy` and `volume` a block that is damaged
+    on one copy is taken from another.
     """
     with Catalog.open(config.server.state, readonly=True) as catalog:
         item = choose_object(catalog, name, partial=partial)
         copies = [
-            segments(catalog, chosen) for chosen in choose_copies(catalog, item, agent=copy, volume=volume, partial=partial)
+            segments(catalog, chosen)
+            for chosen in choose_copies(catalog, item, agent=copy, volume=volume, partial=partial)
         ]
         with Mounts(config.drives, catalog.volume) as mounts:
             blocks, block_bytes = blocks_of(item, copies), block_bytes_max(catalog, copies)
@@ -71,7 +72,8 @@ def restore(
 ) -> RestoreResult:
     """Restores an object into the folder `target`.
 
-    A tree's root lands on `target` itself; a command's or a program's sequence becomes a file in it with the source's name.
+    A tree's root lands on `target` itself; a command's or a program's sequence becomes a file in it with the source's
+    name.
 
     Raises
     ------
@@ -87,7 +89,9 @@ def restore(
                 report = _one_file(item, reading, target, existing)
             reading.sequence.skip(REST)
         except BlockDamaged as damaged:
-            raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}; what was restored before is whole") from None
+            raise RestoreError(
+                f"object {item.id} of {item.source}: {reading.lost or damaged}; what was restored before is whole"
+            ) from None
         if reading.sequence.failed and not partial:
             raise FormatError(f"object {item.id} of {item.source} ends where its source broke off")
         return RestoreResult(item, report, list(reading.faults), reading.lost)
@@ -99,7 +103,9 @@ def _one_file(item: Object, reading: Reading, target: Path, existing: Existing) 
     return RestoreReport(files=1, bytes=bytes_written)
 
 
-def cat(config: Config, name: str, fd: int, *, copy: str | None = None, volume: str | None = None, partial: bool = False) -> RestoreResult:
+def cat(
+    config: Config, name: str, fd: int, *, copy: str | None = None, volume: str | None = None, partial: bool = False
+) -> RestoreResult:
     """Writes an object's sequence to the descriptor `fd`. Raises BrokenPipeError as it comes."""
     written = 0
     with open_object(config, name, copy=copy, volume=volume, partial=partial) as (item, reading):

@@ -52,11 +52,11 @@ def verify(
     copy: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> VerifyResult:
-    """Verifies an object's copies, those on one volume, or all there are; in order of volumes and positions, each volume in
-    one pass.
+    """Verifies an object's copies, those on one volume, or all there are; in order of volumes and positions, each
+    volume in one pass.
 
-    `on_progress` is told of blocks read and blocks in all. A copy in which a fault is found becomes `damaged` in the catalog
-    when the state folder is not in use.
+    `on_progress` is told of blocks read and blocks in all. A copy in which a fault is found becomes `damaged` in the
+    catalog when the state folder is not in use.
 
     Raises
     ------

@@ -15,10 +15,11 @@ from tapeloom.schedule import Feed, Schedule
 
 
 def plans(schedule: Schedule, segments: Collection[int]) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]:
-    """What the kernel wants to know of a schedule: slot bytes, common slots, and a row for each stream, cursor and agent.
+    """What the kernel wants to know of a schedule: slot bytes, common slots, and a row for each stream, cursor and
+    agent.
 
-    `segments` are the streams whose producer stands in another process: their quota lies in shared memory of its own, and in
-    the arena they have only the slots for what the server says in the producer's place.
+    `segments` are the streams whose producer stands in another process: their quota lies in shared memory of its own,
+    and in the arena they have only the slots for what the server says in the producer's place.
     """
     streams = np.zeros(len(schedule.streams), _kernel.STREAM_PLAN)
     for row, stream in zip(streams, schedule.streams, strict=True):

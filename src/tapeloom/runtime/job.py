@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tapeloom import _kernel
 from tapeloom._kernel import Stop
 from tapeloom.runtime import arena as arenas
 from tapeloom.runtime.digest import Digest
@@ -20,7 +19,7 @@ from tapeloom.schedule import Kind, Schedule
 
 TICK_SECONDS = 0.25
 HUNG_SECONDS = 5.0
-"""How long a detached agent may still sit in a device call when everything else has ended."""
+"""How long an agent that was given up may still be with its drive before nobody waits for it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,7 @@ class Job:
         self._ended = threading.Condition()
         self._results: dict[int, AgentResult] = {}
         self._bugs: list[BaseException] = []
+        self._stopped = False
         self._lag = LagWatch(schedule, self.arena, self.detach)
         self._agents = {
             row: MediaAgent(
@@ -119,25 +119,25 @@ class Job:
             self._media[row] = self._thread(str(self.schedule.agent_names[row]), partial(self._run_agent, agent))
         for thread in [*self._workers, *self._media.values()]:
             thread.start()
-        last = begin
-        while not self._over():
-            with self._ended:
-                self._ended.wait(TICK_SECONDS)
-            now = time.monotonic()
-            self._lag.tick(now - last)
-            last = now
-            on_tick()
+        try:
+            self._watch(on_tick)
+        except BaseException:  # of the calling thread's: an interrupt, or `on_tick`
+            self.stop(Stop.NOW)
+            self._watch(lambda: None)
+            raise
         if self._bugs:
             raise self._bugs[0]
         return JobResult(
             objects=self.objects.all(),
             agents=[self._results[row] for row in sorted(self._agents)],
-            stopped=self.arena.stopping is not Stop.RUN,
+            stopped=self._stopped,
             seconds=time.monotonic() - begin,
         )
 
     def stop(self, how: Stop) -> None:
-        """Ends the job: IN_ORDER breaks the sources off and writes what is buffered, NOW leaves everything where it is."""
+        """Ends the job: IN_ORDER breaks the sources off and writes what is buffered, NOW leaves everything where it
+        is."""
+        self._stopped = True
         self.arena.stop(how)
         for stream in self._streams:
             stream.stop()
@@ -154,7 +154,7 @@ class Job:
                 body()
             except BaseException as bug:
                 self._bugs.append(bug)
-                self.arena.stop(Stop.NOW)
+                self.stop(Stop.NOW)
             with self._ended:
                 self._ended.notify_all()
 
@@ -175,28 +175,58 @@ class Job:
                     self.arena.detach(digest)
                 stream.stop()
 
-    def _over(self) -> bool:
-        if self._bugs:
-            return not any(thread.is_alive() for thread in self._workers) or self._hung_only()
-        if any(thread.is_alive() for thread in self._workers):
-            return False
-        running = [row for row, thread in self._media.items() if thread.is_alive()]
-        return not running or self._hung_only()
+    def _watch(self, on_tick: Callable[[], None]) -> None:
+        """Comes back when all threads have ended, but for those whose drive does not come back."""
+        last = time.monotonic()
+        while not self._over():
+            with self._ended:
+                self._ended.wait(TICK_SECONDS)
+            now = time.monotonic()
+            self._lag.tick(now - last)
+            last = now
+            on_tick()
 
-    def _hung_only(self) -> bool:
-        """Whether all that still runs are agents that were detached and do not come back; they are given up."""
-        now = time.monotonic_ns()
-        hung = []
-        for row, thread in self._media.items():
-            if not thread.is_alive():
-                continue
-            statistics = self.arena.agent_statistics(row)
-            since = statistics.in_call_since_ns
-            if not statistics.detached or not since or now - since < HUNG_SECONDS * 1e9:
-                return False
-            hung.append((row, (now - since) / 1e9))
-        for row, seconds in hung:
-            why = f"its drive has not come back from a call for {seconds:.0f} s"
-            before = self._agents[row].detached_because
-            self._results[row] = AgentResult(row, Ending.HUNG, f"{before}; {why}" if before else why)
+    def _over(self) -> bool:
+        running = [row for row, thread in self._media.items() if thread.is_alive()]
+        hung = [row for row in running if self._hangs(row)]
+        if hung:
+            self._give_up_stuck(hung)
+        if len(hung) < len(running):
+            return False
+        if any(thread.is_alive() for thread in self._workers):
+            if any(stream.stuck for stream in self._streams):
+                self.arena.stop(Stop.NOW)  # nothing is left that this could cut short
+            return False
+        for row in hung:
+            self._results[row] = AgentResult(row, Ending.HUNG, self._why_hung(row))
         return True
+
+    def _hangs(self, row: int) -> bool:
+        """Whether nobody waits for this agent any more, and it has been with its drive for too long."""
+        since = self._agents[row].in_call_since_ns
+        given_up = self.arena.agent_statistics(row).detached or self.arena.stopping is Stop.NOW
+        return given_up and since != 0 and time.monotonic_ns() - since >= HUNG_SECONDS * 1e9
+
+    def _why_hung(self, row: int) -> str:
+        seconds = (time.monotonic_ns() - self._agents[row].in_call_since_ns) / 1e9
+        why = f"its drive has not come back from a call for {seconds:.0f} s"
+        before = self._agents[row].detached_because
+        return f"{before}; {why}" if before else why
+
+    def _give_up_stuck(self, hung: Collection[int]) -> None:
+        """Ends the streams that cannot go on: all their slots are under calls of such drives, and come back only with
+        them."""
+        for row, stream in enumerate(self._streams):
+            agents = {int(self.schedule.cursors[cursor]["agent"]) for cursor in self._drive_cursors[row]} & set(hung)
+            now = self.arena.stream_statistics(row)
+            since = now.waiting_since_ns
+            if not agents or since == 0 or time.monotonic_ns() - since < HUNG_SECONDS * 1e9:
+                continue
+            places = [self.arena.cursor_statistics(cursor) for cursor in self._drive_cursors[row]]
+            if all(place.detached or place.released == now.head for place in places):
+                drives = ", ".join(
+                    str(self.schedule.drive_names[self.schedule.agents[agent]["drive"]]) for agent in agents
+                )
+                stream.give_up(
+                    f"all memory of its chain is in the hands of drive {drives}, which does not come back from a call"
+                )

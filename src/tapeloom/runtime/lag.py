@@ -1,10 +1,10 @@
 """Who holds the others up, and when that is enough.
 
-A buffer lags when it stands behind another drive's buffer of its stream. It holds the others up while the stream's producer
-waits for a slot, the foremost drive has written all there is, and this buffer is the one furthest behind: so two equally
-fast drives never blame one another, and what is added up is the time that was really lost. An agent that detaches on lag
-may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the reason is: a slow drive, one
-that hangs, one that waits for a cartridge.
+A buffer lags when it stands behind another drive's buffer of its stream. It holds the others up while the stream's
+producer waits for a slot, the foremost drive has written all there is, and this buffer is the one furthest behind: so
+two equally fast drives never blame one another, and what is added up is the time that was really lost. An agent that
+detaches on lag may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the reason is:
+a slow drive, one that hangs, one that waits for a cartridge.
 """
 
 from __future__ import annotations

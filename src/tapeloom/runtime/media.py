@@ -77,10 +77,18 @@ class MediaAgent:
         self._interleaver = _kernel.Interleaver(arena, row)
         self._checkpoint_bytes = checkpoint_bytes
         self._checkpoint_seconds = checkpoint_seconds
+        self._aside_since_ns = 0
         self.detached_because: str | None = None
         """Set by whoever detaches this agent, before it does."""
 
+    @property
+    def in_call_since_ns(self) -> int:
+        """Since when it has been with its drive without a look at anything else: a write of the kernel's, or a mount, records,
+        a filemark. 0: it is not."""
+        return self._aside_since_ns or self._arena.agent_statistics(self._row).in_call_since_ns
+
     def run(self) -> AgentResult:
+        self._aside_since_ns = time.monotonic_ns()
         try:
             self._tape.begin()
             return self._write()
@@ -91,6 +99,7 @@ class MediaAgent:
         tape = self._tape
         left, deadline_ns = self._until_checkpoint()
         while True:
+            self._aside_since_ns = 0
             turn = self._interleaver.turn(
                 tape.ops_address,
                 tape.handle_address,
@@ -98,6 +107,7 @@ class MediaAgent:
                 bytes_max=left,
                 deadline_ns=deadline_ns,
             )
+            self._aside_since_ns = time.monotonic_ns()
             tape.wrote(turn.runs, turn.position)
             left -= turn.bytes
             match turn.reason:

@@ -1,7 +1,7 @@
 """Reading one object off its volumes: runs of blocks into slots, and out of them as a sequence.
 
-A thread splits, the caller drains. A block that is damaged or unreadable on one copy is taken from the next copy that has it, and
-the trouble is remembered; only a block that no copy gives ends the sequence.
+A thread splits, the caller drains. A block that is damaged or unreadable on one copy is taken from the next copy that
+has it, and the trouble is remembered; only a block that no copy gives ends the sequence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ POOL, STREAM = 0, 1
 MEMORY_BYTES = 32 * MIB
 SLOTS_MIN, SLOTS_MAX = 4, 256
 READ_THROUGH_BLOCKS = 8
-"""A gap of so many blocks is read through: records and filemarks between two checkpoints. A longer one is worth a locate."""
+"""A gap of so many blocks is read through: records and filemarks between two checkpoints. A longer one is worth a
+locate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ class Place:
 
 class Mounts(Protocol):
     def place(self, volume: UUID) -> Place:
-        """The drive with that volume in it, its label looked at: always the same `Place` while nobody else moves the tape.
-        Raises TapeloomError where it cannot be had."""
+        """The drive with that volume in it, its label looked at: always the same `Place` while nobody else moves the
+        tape. Raises TapeloomError where it cannot be had."""
 
 
 def read_segment(splitter: _kernel.Splitter, place: Place, segment: Segment, object_id: UUID) -> Fault | None:
@@ -138,15 +139,17 @@ def clip(segments: Sequence[Segment], first: int, last: int) -> list[Segment]:
         begin = max(segment.seq, first)
         end = min(segment.seq + segment.blocks, last + 1)
         if begin < end:
-            parts.append(replace(segment, position=segment.position + begin - segment.seq, seq=begin, blocks=end - begin))
+            parts.append(
+                replace(segment, position=segment.position + begin - segment.seq, seq=begin, blocks=end - begin)
+            )
     return parts
 
 
 class Reading:
     """One object on its way from its copies into a sequence.
 
-    `sequence` gives its bytes (see tapeloom.agent.sink.Sequence). `faults` says what was found on the way, also where another copy
-    could help; `lost` is the sentence about what none of them could give.
+    `sequence` gives its bytes (see tapeloom.agent.sink.Sequence). `faults` says what was found on the way, also where
+    another copy could help; `lost` is the sentence about what none of them could give.
     """
 
     def __init__(

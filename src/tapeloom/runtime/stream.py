@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 
 from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
-from tapeloom.runtime.objects import JobObject, Objects, State
 from tapeloom.ident import new_id
+from tapeloom.runtime.objects import JobObject, Objects, State
 
 
 class Report(Protocol):
@@ -59,6 +59,7 @@ class Stream:
         self._sources = sources
         self._objects = objects
         self._stopped = False
+        self._stuck: str | None = None
 
     def stop(self) -> None:
         """Nobody wants more of this stream. Its source sleeps in a slot's futex and is woken there, or is Stoppable."""
@@ -67,6 +68,18 @@ class Stream:
             if isinstance(source, Stoppable):
                 # It may take its time to end a command, and the caller may be a signal handler.
                 threading.Thread(target=source.stop, name=f"stopping {source.name}", daemon=True).start()
+
+    def give_up(self, why: str) -> None:
+        """No slot will come free for this stream: its readers end with what they have. Its thread comes back when the
+        job is stopped, or a slot comes after all."""
+        if self._stuck is None:
+            self._stuck = why
+            self.stop()
+            self._arena.end_stream(self._row)
+
+    @property
+    def stuck(self) -> bool:
+        return self._stuck is not None
 
     def run(self) -> None:
         try:
@@ -87,7 +100,7 @@ class Stream:
             report = source.run(feeder)
             feeder.end()
         except SourceError as error:
-            break_off(feeder, item, error)
+            break_off(feeder, item, self._stuck or str(error))
             state = State.FAILED
         else:
             item.files = report.files
@@ -115,9 +128,9 @@ def open_feeder(arena: _kernel.Arena, item: JobObject, header_bytes: int) -> _ke
     return feeder
 
 
-def break_off(feeder: _kernel.Feeder, item: JobObject, error: SourceError) -> None:
+def break_off(feeder: _kernel.Feeder, item: JobObject, why: str) -> None:
     """Ends an object whose source failed: the tape says so too, where anything of it is on tape."""
-    item.troubles.append(str(error))
+    item.troubles.append(why)
     try:
         if feeder.blocks or feeder.offset:
             feeder.end(failed=True)

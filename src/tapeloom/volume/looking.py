@@ -21,7 +21,8 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found: ids of jobs that records name, of objects that blocks belong to, and checkpoints with their filemark."""
+    """What was found: ids of jobs that records name, of objects that blocks belong to, and checkpoints with their
+    filemark."""
 
     jobs: frozenset[UUID]
     objects: frozenset[UUID]

@@ -1,5 +1,5 @@
-"""Which cartridge a drive writes to next, and whether it may: the label and the end of data are looked at before anything is
-appended."""
+"""Which cartridge a drive writes to next, and whether it may: the label and the end of data are looked at before
+anything is appended."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tapeloom.errors import (
     ForeignVolume,
     FormatError,
 )
-from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
 from tapeloom.ident import new_id
+from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
 from tapeloom.volume.label import LABEL_BYTES, identify, reader_block, text_label
 from tapeloom.volume.looking import Look, look
 from tapeloom.volume.records import RecordAssembler, VolumeStart, encode
@@ -33,8 +33,8 @@ LABEL_BLOCKS_MAX = 16
 class Known:
     """What the catalog knows of a volume.
 
-    `end_position` is the place behind its last filemark with a receipt; `unfinished` says that a job of this very catalog went on
-    writing behind it and did not come to an end, so that what stands there is nobody's.
+    `end_position` is the place behind its last filemark with a receipt; `unfinished` says that a job of this very
+    catalog went on writing behind it and did not come to an end, so that what stands there is nobody's.
     """
 
     id: UUID
@@ -71,8 +71,8 @@ class Shelf(Protocol):
     def labelled(self, id: UUID, end_position: int) -> None: ...
 
     def append_at(self, id: UUID, end_of_data: int, tail: Look | None) -> int:
-        """Where the next block may go on a volume whose data ends at `end_of_data`; `tail` is what stands behind the last
-        receipt, where a job of this catalog may have left it. Raises CatalogOlderThanTape, CatalogError."""
+        """Where the next block may go on a volume whose data ends at `end_of_data`; `tail` is what stands behind the
+        last receipt, where a job of this catalog may have left it. Raises CatalogOlderThanTape, CatalogError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,8 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
     who = identify(memoryview(buffer)[:length])
     if who != "tapeloom":
         raise ForeignVolume(
-            f"cartridge {device.loaded} in drive {device.name} holds data of {who or 'an unknown program'}: it is left alone; "
+            f"cartridge {device.loaded} in drive {device.name} holds data of {who or 'an unknown program'}: it is left "
+            "alone; "
             "put in a blank one"
         )
     assembler = RecordAssembler()
@@ -166,7 +167,8 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
             if isinstance(record, VolumeStart):
                 return record
     raise FormatError(
-        f"cartridge {device.loaded} in drive {device.name} has tapeloom's text label but no sound volume-start record behind it: "
+        f"cartridge {device.loaded} in drive {device.name} has tapeloom's text label but no sound volume-start record "
+        "behind it: "
         "its objects can still be read, but nothing is appended to it"
     )
 
@@ -180,7 +182,8 @@ def _append(device: Device, shelf: Shelf, known: Known, software: str, crc: Crc3
     if start is None or start.volume != known.id:
         found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
         raise DeviceError(
-            f"drive {device.name}: cartridge {device.loaded} {found}, where the catalog has volume {known.label} ({known.id}): "
+            f"drive {device.name}: cartridge {device.loaded} {found}, where the catalog has volume {known.label} "
+            f"({known.id}): "
             "put that one in, or find out what happened to it"
         )
     device.to_end_of_data()
@@ -201,16 +204,19 @@ def _refuse_unless_ours_or_blank(device: Device, known: Known, crc: Crc32c) -> N
         return  # our own label, cut off
     if start is not None and start.volume != known.id:
         raise CatalogOlderThanTape(
-            f"cartridge {device.loaded} in drive {device.name} is volume {start.label} ({start.volume}), which the catalog does not know"
+            f"cartridge {device.loaded} in drive {device.name} is volume {start.label} ({start.volume}), which the "
+            "catalog does not know"
         )
     if start is not None:
-        # A state folder copied while the label was written knows no more than this either, but the tape may have gone on.
+        # A state folder copied while the label was written knows no more than this either, but the tape may have gone
+        # on.
         label_end = device.position().position + 1
         device.to_end_of_data()
         end = device.position().position
         if end > label_end:
             raise CatalogOlderThanTape(
-                f"volume {known.label} goes on to position {end}, but the catalog knows only of its label: the catalog is older than "
+                f"volume {known.label} goes on to position {end}, but the catalog knows only of its label: the catalog "
+                "is older than "
                 "the tape; bring back the newest state folder, or put in a blank cartridge"
             )
 
@@ -227,8 +233,10 @@ def _blank(device: Device, shelf: Shelf) -> str:
         if start is None:
             return name
         raise CatalogOlderThanTape(
-            f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which this catalog does not know: the catalog "
-            "is older than the tape, or another one's; bring back the newest state folder, import the volume, or take the "
+            f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which this catalog "
+            "does not know: the catalog "
+            "is older than the tape, or another one's; bring back the newest state folder, import the volume, or take "
+            "the "
             "cartridge out"
         )
     name = _next_name(device, shelf, names)

@@ -1,9 +1,11 @@
-"""One agent's tape in one job: volumes one after another, and the records and receipts between the blocks of objects."""
+"""One agent's tape in one job: volumes one after another, and the records and receipts between the blocks of
+objects."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -171,7 +173,8 @@ class VolumeWriter:
         at = self._device.position().position
         if at != self.position:
             raise PositionLost(
-                f"drive {self._device.name}, volume {self._mounted.label}: the tape stands at {at} and not at {self.position}, so somebody "
+                f"drive {self._device.name}, volume {self._mounted.label}: the tape stands at {at} and not at "
+                f"{self.position}, so somebody "
                 "else has moved it; nothing since the last checkpoint has a receipt",
                 status=23,
             )
@@ -251,12 +254,10 @@ class VolumeWriter:
             self._write_seam(block)
 
     def _write_if_room(self, record: Record) -> None:
-        """Behind early warning there may be no room left for a record. The receipts are what counts then; a rebuild of the catalog
-        reads this volume through instead of its tables."""
-        try:
+        """Behind early warning there may be no room left for a record. The receipts are what counts then; a rebuild of
+        the catalog reads this volume through instead of its tables."""
+        with suppress(EndOfMedium):
             self._write(record)
-        except EndOfMedium:
-            pass
 
     def _write_seam(self, block: bytes) -> None:
         for attempt in range(SEAM_TRIES):

@@ -1,0 +1,102 @@
+"""What became of a backup: a table of its copies, who ended how, and the troubles by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tapeloom.catalog import Catalog, JobRow
+from tapeloom.cli.screen import (
+    counted,
+    duration,
+    number,
+    put,
+    put_json,
+    put_section,
+    put_table,
+    put_text,
+    rate,
+    short_id,
+    size,
+)
+from tapeloom.runtime import Ending
+
+if TYPE_CHECKING:
+    from tapeloom.config import Config
+    from tapeloom.ops.backup import BackupResult
+
+
+def put_outcome(config: Config, result: BackupResult) -> None:
+    """For people."""
+    put_copies(result.table)
+    put_troubles(result)
+    troubles = [f"{item.source}: {trouble}" for item in result.objects for trouble in item.troubles]
+    put_section("Troubles of sources", troubles, more=f"`tapeloom jobs {short_id(result.job)}`")
+    put_section("Sources that were never begun", result.untouched)
+    put()
+    fast = f", {rate(result.bytes / result.seconds)}" if result.seconds > 0 else ""
+    put_text(
+        f"Job {short_id(result.job)} is {result.status}{', stopped before its end' if result.stopped else ''}: "
+        f"{counted(len(result.objects), 'object')}, {size(result.bytes)} in {duration(result.seconds)}{fast}."
+    )
+
+
+def put_troubles(result: BackupResult) -> None:
+    """Which media agents did not come to their end, and why."""
+    put_section(
+        "Media agents that did not come to their end",
+        [
+            f"{one.agent} (drive {one.drive}) {one.ending}: {one.why}"
+            for one in result.agents
+            if one.ending is not Ending.COMPLETE
+        ],
+    )
+
+
+def put_outcome_json(config: Config, result: BackupResult) -> None:
+    """The job as `jobs ID --json` gives it, and its objects as `objects --json` does."""
+    with Catalog.open(config.server.state, readonly=True) as catalog:
+        put_json(job_as_json(catalog, str(result.job)) | {"exit_status": result.exit_status})
+
+
+def job_as_json(catalog: Catalog, id: str) -> dict[str, Any]:
+    job = catalog.job(id)
+    table = catalog.job_table(job.id)
+    objects = [catalog.object(one) for one in {row.object for row in table}]
+    objects.sort(key=lambda one: (one.as_of, one.id))
+    return {
+        "job": job.as_json(),
+        "copies": [
+            {
+                "object": str(row.object),
+                "source": row.source,
+                **row.copy.as_json(),
+                "blocks_safe": row.blocks_safe,
+                "blocks": row.blocks,
+            }
+            for row in table
+        ],
+        "objects": [one.as_json() for one in objects],
+    }
+
+
+def put_copies(table: Sequence[JobRow]) -> None:
+    """What is complete, incomplete and missing, per copy."""
+    if not table:
+        return
+    put_table(
+        ("source", "copy", "group", "drive", "status", "blocks", "volumes"),
+        [
+            (
+                row.source,
+                row.copy.agent,
+                row.copy.group,
+                row.copy.drive,
+                row.copy.status.value,
+                f"{number(row.blocks_safe)}/{number(row.blocks)}",
+                ", ".join(row.copy.volumes) or "-",
+            )
+            for row in sorted(table, key=lambda row: row.source)
+        ],
+        right=("blocks",),
+    )

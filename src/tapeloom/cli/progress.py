@@ -1,0 +1,192 @@
+"""What is seen of a backup while it runs: bars on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from tapeloom.catalog import Catalog
+from tapeloom.cli.screen import bounded, counted, duration, printable, rate, say, size
+from tapeloom.errors import NotFound
+from tapeloom.runtime.objects import JobObject, State
+from tapeloom.schedule import NONE
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from tapeloom.ops.backup import Backup
+
+RATE_SECONDS = 3.0
+"""Rates are those of the last few seconds."""
+
+LINE_SECONDS = 10.0
+"""How often a line says how far it is where there is no terminal."""
+
+
+class Watch(Protocol):
+    def tick(self) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+@contextmanager
+def watch(backup: Backup) -> Iterator[Watch]:
+    """Shows the backup on standard error until the end of the block."""
+    drives = _drives(backup)
+    if not sys.stderr.isatty():
+        yield _Lines(backup, drives)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.fields[drive]}", style="bold"),
+        TextColumn("{task.fields[agent]}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[size]:>9}", justify="right"),
+        TextColumn("{task.fields[rate]:>9}", justify="right"),
+        TextColumn("{task.fields[note]}"),
+    )
+    console = Console(stderr=True, highlight=False, markup=False)
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as bars:
+        live = _Bars(backup, drives, bars)
+        yield live
+        live.tick()
+
+
+@dataclass(slots=True)
+class _Drive:
+    """One media agent's drive: how much went onto it, and how fast."""
+
+    row: int
+    name: str
+    agent: str
+    expected: int | None
+    bytes: int = 0
+    detached: bool = False
+    seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def look(self, backup: Backup, now: float) -> None:
+        statistics = backup.job.arena.agent_statistics(self.row)
+        self.bytes, self.detached = statistics.bytes, statistics.detached
+        self.seen.append((now, self.bytes))
+        while now - self.seen[0][0] > RATE_SECONDS:
+            self.seen.popleft()
+
+    @property
+    def rate(self) -> float:
+        (began, before), (now, bytes_now) = self.seen[0], self.seen[-1]
+        return (bytes_now - before) / (now - began) if now > began else 0.0
+
+
+def _drives(backup: Backup) -> list[_Drive]:
+    schedule = backup.schedule
+    before = _bytes_before(backup)
+    drives = []
+    for row, agent in enumerate(schedule.agents):
+        if agent["drive"] == NONE:
+            continue
+        cursors = schedule.cursors[agent["first_cursor"] : agent["first_cursor"] + agent["cursors"]]
+        expected = [
+            before[str(name)]
+            for stream in schedule.streams[cursors["stream"]]
+            for name in schedule.source_names[stream["first_source"] : stream["first_source"] + stream["sources"]]
+        ]
+        drives.append(
+            _Drive(
+                row,
+                str(schedule.drive_names[agent["drive"]]),
+                str(schedule.agent_names[row]),
+                sum(one for one in expected if one) if all(one is not None for one in expected) else None,
+            )
+        )
+    return drives
+
+
+def _bytes_before(backup: Backup) -> dict[str, int | None]:
+    """How large each source's newest object is: the best guess at how large the next one will be."""
+    found: dict[str, int | None] = {}
+    with Catalog.open(backup.config.server.state, readonly=True) as catalog:
+        for name in map(str, backup.schedule.source_names):
+            try:
+                found[name] = catalog.newest(name).bytes
+            except NotFound:
+                found[name] = None
+    return found
+
+
+class _Events:
+    """Objects that ended and agents that were detached since the look before, in words."""
+
+    def __init__(self, backup: Backup, drives: list[_Drive]):
+        self._backup = backup
+        self._drives = drives
+        self._ended: set[int] = set()
+        self._detached: set[int] = set()
+
+    def look(self) -> Iterator[str]:
+        now = time.monotonic()
+        for drive in self._drives:
+            drive.look(self._backup, now)
+            if drive.detached and drive.row not in self._detached and not self._backup.job.arena.stopping:
+                self._detached.add(drive.row)
+                yield f"{drive.agent} is detached, drive {drive.name} writes no more; the others go on"
+        for item in self._backup.job.objects.all():
+            if item.state is not State.READING and item.number not in self._ended:
+                self._ended.add(item.number)
+                yield _ended(item)
+
+
+def _ended(item: JobObject) -> str:
+    if item.state is State.FAILED:
+        return f"{item.source}: broken off after {size(item.bytes)}: {item.troubles[-1]}"
+    files = f" of {counted(item.files, 'file')}" if item.files else ""
+    trouble = f"; {counted(len(item.troubles), 'trouble')}: {bounded(item.troubles)[0]}" if item.troubles else ""
+    return f"{item.source}: {size(item.bytes)}{files} read{trouble}"
+
+
+class _Lines:
+    def __init__(self, backup: Backup, drives: list[_Drive]):
+        self._drives = drives
+        self._events = _Events(backup, drives)
+        self._begun = self._last = time.monotonic()
+
+    def tick(self) -> None:
+        for event in self._events.look():
+            say(event)
+        now = time.monotonic()
+        if now - self._last >= LINE_SECONDS:
+            self._last = now
+            each = ", ".join(f"{drive.name} {size(drive.bytes)} at {rate(drive.rate)}" for drive in self._drives)
+            say(f"{duration(now - self._begun)}: {each}")
+
+    def say(self, text: str) -> None:
+        say(text)
+
+
+class _Bars:
+    def __init__(self, backup: Backup, drives: list[_Drive], bars: Progress):
+        self._drives = drives
+        self._events = _Events(backup, drives)
+        self._bars = bars
+        self._tasks = [
+            bars.add_task("", total=drive.expected, drive=drive.name, agent=drive.agent, size="", rate="", note="")
+            for drive in drives
+        ]
+
+    def tick(self) -> None:
+        for event in self._events.look():
+            self.say(event)
+        for task, drive in zip(self._tasks, self._drives, strict=True):
+            done = drive.bytes if drive.expected is None else min(drive.bytes, drive.expected)
+            note = "detached" if drive.detached else ""
+            self._bars.update(task, completed=done, size=size(drive.bytes), rate=rate(drive.rate), note=note)
+        self._bars.refresh()
+
+    def say(self, text: str) -> None:
+        self._bars.console.print(printable(text))

@@ -1,0 +1,122 @@
+"""`restore` and `cat`: getting objects back."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from tapeloom.cli.endings import SOME
+from tapeloom.cli.options import one_copy, refuse_both
+from tapeloom.cli.screen import bounded, counted, duration, local_time, put_text, say, short_id, size
+from tapeloom.errors import UsageError
+
+if TYPE_CHECKING:
+    from tapeloom.ops.restore import RestoreResult
+
+
+@click.command()
+@click.argument("name", metavar="OBJECT|SOURCE")
+@click.option("--to", "target", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Into this folder.")
+@one_copy
+@click.option("--partial", is_flag=True, help="Also of copies that are not complete: as much as there is.")
+@click.option("--in-place", is_flag=True, help="Into a folder that is not empty.")
+@click.option(
+    "--existing",
+    type=click.Choice(["skip", "replace", "newer", "fail"]),
+    help="With --in-place, where a file stands already: leave it, replace it, replace it if it is older, or give up"
+    " (as without this option).",
+)
+@click.option("--numeric-owner", is_flag=True, help="Owners by number alone, not by name first.")
+@click.pass_obj
+def restore(
+    file: Path,
+    name: str,
+    target: Path,
+    copy: str | None,
+    volume: str | None,
+    partial: bool,
+    in_place: bool,
+    existing: Literal["skip", "replace", "newer", "fail"] | None,
+    numeric_owner: bool,
+) -> int:
+    """Restore an object into a folder, whole and checked as it is read.
+
+    A source's name means its newest object with a complete copy; an object's id may be cut short. The source's root
+    becomes DIR itself. A damaged block is taken from another copy, unless one was named.
+    """
+    refuse_both(copy, volume)
+    if existing is not None and not in_place:
+        raise UsageError("--existing goes with --in-place: without it the folder has to be empty")
+    from tapeloom.config import load
+    from tapeloom.ops import restore as op
+
+    config = load(file)
+    begin = time.monotonic()
+    result = op.restore(
+        config,
+        name,
+        target,
+        copy=copy,
+        volume=volume,
+        partial=partial,
+        existing=existing or "fail",
+        in_place=in_place,
+        numeric_owner=numeric_owner,
+    )
+    _say_faults(result)
+    report, item = result.report, result.object
+    for unset in report.unset:
+        say(str(unset))
+    for line in bounded([str(trouble) for trouble in report.troubles]):
+        say(line)
+    if report.troubles_beyond:
+        say(f"and {counted(report.troubles_beyond, 'further trouble')}")
+    skipped = f", {counted(report.skipped, 'entry', 'entries')} left as they were" if report.skipped else ""
+    put_text(
+        f"{item.source} of {local_time(item.as_of)} ({short_id(item.id)}) is in {target}: "
+        f"{counted(report.files, 'file')}, {size(report.bytes)}{skipped}, in {duration(time.monotonic() - begin)}."
+    )
+    return _status(result)
+
+
+@click.command()
+@click.argument("name", metavar="OBJECT|SOURCE")
+@one_copy
+@click.option("--partial", is_flag=True, help="Also of copies that are not complete: as much as there is.")
+@click.pass_obj
+def cat(file: Path, name: str, copy: str | None, volume: str | None, partial: bool) -> int:
+    """Write an object's sequence to standard output: a pax archive for `tar x`, or what a command had written."""
+    refuse_both(copy, volume)
+    if sys.stdout.isatty():
+        raise UsageError(f"standard output is a terminal; `tapeloom cat {name} | tar x` or `> FILE` takes the sequence")
+    from tapeloom.config import load
+    from tapeloom.ops import restore as op
+
+    result = op.cat(load(file), name, sys.stdout.fileno(), copy=copy, volume=volume, partial=partial)
+    _say_faults(result)
+    return _status(result)
+
+
+def _status(result: RestoreResult) -> int:
+    """Says it where the object itself is not whole: what came back is all that its source gave."""
+    from tapeloom.catalog import Outcome
+
+    item = result.object
+    if item.outcome is Outcome.WHOLE:
+        return result.exit_status
+    say(f"tapeloom: object {item.id} of {item.source} is not whole: it ends where its source broke off ({item.outcome})")
+    return SOME
+
+
+def _say_faults(result: RestoreResult) -> None:
+    for line in bounded([str(fault) for fault in result.faults]):
+        say(line)
+    if result.faults and not result.lost:
+        blocks = counted(len(result.faults), "block")
+        say(f"{blocks} taken from another copy; `tapeloom verify` says what each copy still has")
+    if result.lost:
+        say(f"tapeloom: object {result.object.id} of {result.object.source}: {result.lost}")

@@ -1,0 +1,233 @@
+"""Each verb on a small installation: what it prints, for people and as JSON, and its exit status."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import jsonschema
+import pytest
+from cli_world import Site
+
+from tapeloom.cli.main import main
+from tapeloom.ops.demo import differences
+
+OBJECT_KEYS = ["id", "source", "job", "level", "as_of", "parent", "bytes", "files", "status", "copies"]
+COPY_KEYS = ["agent", "group", "drive", "volumes", "status"]
+
+
+def test_init_makes_a_file_that_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    assert "tapeloom backup" in capfd.readouterr().err
+    assert main(["config", "check"]) == 0
+    assert main(["backup"]) == 0
+    assert main(["objects"]) == 0
+    assert "docs" in capfd.readouterr().out
+
+
+def test_init_leaves_a_file_alone(site: Site) -> None:
+    before = site.file.read_bytes()
+    said = site.run("init")
+    assert said.status == 2
+    assert "stays as it is" in said.err
+    assert site.file.read_bytes() == before
+
+
+def test_init_where_no_file_can_be_made(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["-c", str(tmp_path / "no" / "such" / "file.toml"), "init"]) == 2
+    assert "cannot be written: No such file or directory" in capfd.readouterr().err
+
+
+def test_config_check(site: Site) -> None:
+    said = site.good("config", "check")
+    assert "3 drives, 2 sources, 2 media agents in 2 groups" in said.out
+    assert site.good("config", "check", "--json").json == []
+
+
+def test_config_check_names_all_mistakes(site: Site) -> None:
+    site.configure(('"16KiB"', '"17KiB"'), ("BMA1.B1", "BMA1.B9"))
+    said = site.run("config", "check")
+    assert said.status == 2
+    assert not said.out
+    assert len(said.err.splitlines()) == 2
+    problems = site.run("config", "check", "--json")
+    assert problems.status == 2
+    assert [sorted(one) for one in problems.json] == [["file", "hint", "line", "what"]] * 2
+    assert {one["line"] for one in problems.json} == {3, 21}
+
+
+def test_config_check_takes_a_missing_path_for_no_mistake_of_the_file(site: Site) -> None:
+    site.configure(("data/mail", "data/mial"))
+    said = site.run("config", "check")
+    assert said.status == 1
+    assert "data/mial does not exist" in said.err
+    assert site.run("config", "check", "--json").json[0]["line"] == 13
+    assert "data/mial does not exist" in site.good("plan").out
+
+
+def test_config_schema_fits_what_is_right(site: Site) -> None:
+    import tomllib
+
+    schema = site.good("config", "schema").json
+    jsonschema.validate(tomllib.loads(site.file.read_text()), schema)
+
+
+def test_plan(site: Site) -> None:
+    picture = site.folder / "plan.svg"
+    said = site.good("plan", "nightly", "--svg", str(picture))
+    assert "Bottleneck" in said.out
+    assert picture.read_text().startswith("<svg")
+    plan = site.good("plan", "--json").json
+    assert [chain["sources"] for chain in plan["chains"]] == [["docs"], ["mail"]]
+    assert not (site.folder / "state").exists()
+
+
+def test_backup_and_what_the_catalog_says(site: Site) -> None:
+    said = site.good("backup")
+    assert "complete" in said.out
+    assert "docs" in said.err
+    objects = site.good("objects", "--json").json
+    assert [list(one) for one in objects] == [OBJECT_KEYS] * 2
+    assert {one["source"] for one in objects} == {"docs", "mail"}
+    for one in objects:
+        assert [list(copy) for copy in one["copies"]] == [COPY_KEYS] * len(one["copies"])
+        assert (one["level"], one["parent"], one["status"], one["files"]) == ("full", None, "complete", 2)
+        assert one["as_of"].endswith("Z")
+    copies = {one["source"]: [copy["agent"] for copy in one["copies"]] for one in objects}
+    assert copies == {"docs": ["BMA1", "BMA2"], "mail": ["BMA1"]}
+    assert [one["source"] for one in site.good("objects", "mail", "--json").json] == ["mail"]
+    (job,) = site.good("jobs", "--json").json
+    assert (job["kind"], job["groups"], job["status"]) == ("backup", ["nightly"], "complete")
+    assert {one["label"] for one in site.good("volumes", "--json").json} == {"R1-0001", "R2-0001"}
+    for verb in (["objects"], ["objects", "docs"], ["jobs"], ["volumes"]):
+        assert site.good(*verb).out
+    shown = site.good("jobs", job["id"][:18])
+    assert "BMA2 (drive R2) complete" in shown.out
+    assert site.good("jobs", job["id"], "--json").json["job"] == job
+
+
+def test_backup_as_json_is_alone_on_standard_output(site: Site) -> None:
+    said = site.good("backup", "--json").json
+    assert list(said) == ["job", "copies", "objects", "exit_status"]
+    assert said["exit_status"] == 0
+    assert said["objects"] == site.good("objects", "--json").json
+    assert {(one["source"], one["agent"], one["blocks_safe"] == one["blocks"]) for one in said["copies"]} == {
+        ("docs", "BMA1", True),
+        ("docs", "BMA2", True),
+        ("mail", "BMA1", True),
+    }
+
+
+def test_a_source_that_is_not_there_fails_alone(site: Site) -> None:
+    site.configure(("data/mail", "data/mial"))
+    said = site.run("backup", "--json")
+    assert said.status == said.json["exit_status"] == 1
+    assert {one["source"]: one["status"] for one in said.json["objects"]} == {"docs": "complete", "mail": "failed"}
+    assert "data/mial" in said.err
+    again = site.run("backup")
+    assert again.status == 1
+    assert "Troubles of sources" in again.out
+    site.run("restore", "docs", "--to", str(site.folder / "out"))
+    assert not differences(site.folder / "data" / "docs", site.folder / "out")
+
+
+def test_a_mirror_that_fails_is_told_of_and_the_backup_goes_on(site: Site) -> None:
+    site.configure(("tapes/R2", "tapes/R2?fail_write=8"))
+    said = site.run("backup")
+    assert said.status == 1
+    assert "BMA2 is detached" in said.err
+    assert "BMA2 (drive R2) failed" in said.out
+    (docs,) = site.good("objects", "docs", "--json").json
+    assert {copy["agent"]: copy["status"] for copy in docs["copies"]} == {"BMA1": "complete", "BMA2": "missing"}
+    checked = site.good("verify")
+    assert "known as incomplete" in checked.out
+    assert site.run("restore", "docs", "--to", str(site.folder / "out"), "--copy", "BMA2").status == 1
+
+
+def test_nothing_done_has_an_exit_status_of_its_own(site: Site) -> None:
+    site.configure(("tapes/R1", "tapes/R1?fail_write=1"), ("tapes/R2", "tapes/R2?fail_write=1"))
+    assert site.run("backup").status == 3
+
+
+@pytest.mark.parametrize(
+    "where", [(), ("--copy", "BMA1"), ("--copy", "BMA2"), ("--volume", "R1-0001"), ("--volume", "R2-0001")]
+)
+def test_restore_from_each_copy(site: Site, where: tuple[str, ...]) -> None:
+    site.good("backup")
+    target = site.folder / "out"
+    said = site.good("restore", "docs", "--to", str(target), *where)
+    assert "2 files" in said.out
+    assert not differences(site.folder / "data" / "docs", target)
+
+
+def test_restore_by_a_cut_id_in_place(site: Site) -> None:
+    site.good("backup")
+    id = site.good("objects", "docs", "--json").json[0]["id"]
+    target = site.folder / "data" / "docs"
+    (target / "one.txt").write_text("changed")
+    to = ("--to", str(target))
+    assert site.run("restore", id[:18], *to).status == 1
+    assert site.run("restore", id[:18], *to, "--in-place").status == 1
+    site.good("restore", id[:18], *to, "--in-place", "--existing", "skip")
+    assert (target / "one.txt").read_text() == "changed"
+    site.good("restore", id[:18], *to, "--in-place", "--existing", "replace")
+    assert (target / "one.txt").read_text() == "one of docs\n"
+
+
+def test_cat_gives_a_tar(site: Site) -> None:
+    site.good("backup")
+    with site.start("cat", "docs", "--copy", "BMA2", stdout=-1, stderr=-1) as process:
+        assert process.stdout is not None
+        sequence = process.stdout.buffer.read()
+    assert process.returncode == 0
+    with tarfile.open(fileobj=io.BytesIO(sequence)) as tar:
+        assert tar.getnames() == [".", "./large.bin", "./one.txt"]
+
+
+def test_verify_finds_a_damaged_block(site: Site) -> None:
+    site.good("backup")
+    good = site.good("verify", "--json").json
+    assert [one["status"] for one in good["checked"]] == ["good"] * 3
+    assert good["passed_over"] == []
+    tape = site.folder / "tapes" / "R2" / "R2-0001.tape"
+    damaged = bytearray(tape.read_bytes())
+    at = damaged.index(bytes(range(256)) * 8)
+    damaged[at] ^= 1
+    tape.write_bytes(damaged)
+    said = site.run("verify", "--json")
+    assert said.status == 1
+    (bad,) = [one for one in said.json["checked"] if one["status"] == "damaged"]
+    assert (bad["agent"], bad["faults"][0]["volume"], len(bad["faults"])) == ("BMA2", "R2-0001", 1)
+    shown = site.run("verify", "--copy", "BMA2")
+    assert shown.status == 1
+    assert f"position {bad['faults'][0]['position']}" in shown.out
+    assert site.good("verify", "--volume", "R1-0001").out
+    # the other copy helps, and it is said
+    restored = site.run("restore", "docs", "--to", str(site.folder / "out"))
+    assert restored.status == 0
+    assert not differences(site.folder / "data" / "docs", site.folder / "out")
+    alone = site.run("restore", "docs", "--to", str(site.folder / "alone"), "--copy", "BMA2")
+    assert alone.status == 1
+    assert "its data is damaged" in alone.err
+
+
+def test_verify_with_nothing_to_read(site: Site) -> None:
+    site.good("backup")
+    said = site.run("verify", "mail", "--copy", "BMA2")
+    assert said.status == 3
+    assert "nothing to verify" in said.err
+
+
+def test_objects_of_a_source_that_broke_off_say_so(site: Site) -> None:
+    site.configure(('mail = "data/mail"', 'mail = { command = "head -c 100000 /dev/zero; exit 3" }'))
+    assert site.run("backup").status == 1
+    target = site.folder / "out"
+    assert site.run("restore", "mail", "--to", str(target)).status == 2
+    said = site.run("restore", "mail", "--to", str(target), "--partial")
+    assert said.status == 1
+    assert "is not whole" in said.err
+    assert (target / "mail").stat().st_size == 100000
