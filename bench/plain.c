@@ -24,7 +24,7 @@
 struct reader {
     pthread_t thread;
     const char *path;
-    uint32_t request_bytes;
+    uint32_t request_bytes, repeats;
     uint64_t bytes;
     uint32_t crc;
     int error;
@@ -39,14 +39,15 @@ static void *read_file(void *argument)
     if (!memory || fd < 0) {
         r->error = memory ? errno : ENOMEM;
     } else {
-        for (;;) {
-            const ssize_t n = pread(fd, memory, r->request_bytes, (off_t)r->bytes);
-            if (n <= 0) {
-                r->error = n < 0 ? errno : 0;
-                break;
+        for (uint32_t i = 0; i < r->repeats && !r->error; i++) {
+            off_t at = 0;
+            ssize_t n;
+            while ((n = pread(fd, memory, r->request_bytes, at)) > 0) {
+                r->crc = crc->update(r->crc, memory, (size_t)n);
+                at += n;
             }
-            r->crc = crc->update(r->crc, memory, (size_t)n);
-            r->bytes += (uint64_t)n;
+            r->bytes += (uint64_t)at;
+            r->error = n < 0 ? errno : 0;
         }
     }
     if (fd >= 0)
@@ -55,8 +56,9 @@ static void *read_file(void *argument)
     return NULL;
 }
 
-/* Reads every file on a thread of its own, request by request into one piece of memory, and makes its CRC32C. 0 or an errno. */
-EXPORT int plain_read_crc(const char *const *paths, uint32_t count, uint32_t request_bytes, uint64_t *bytes)
+/* Reads every file on a thread of its own, request by request into one piece of memory, and makes its CRC32C; `repeats` times.
+ * 0 or an errno. */
+EXPORT int plain_read_crc(const char *const *paths, uint32_t count, uint32_t request_bytes, uint32_t repeats, uint64_t *bytes)
 {
     struct reader *readers = calloc(count, sizeof *readers);
     int error = readers ? 0 : ENOMEM;
@@ -65,6 +67,7 @@ EXPORT int plain_read_crc(const char *const *paths, uint32_t count, uint32_t req
     for (; !error && begun < count; begun++) {
         readers[begun].path = paths[begun];
         readers[begun].request_bytes = request_bytes;
+        readers[begun].repeats = repeats;
         error = pthread_create(&readers[begun].thread, NULL, read_file, &readers[begun]);
         if (error)
             break;

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from usage import Cost, measured
+
 _ROOT = Path(__file__).resolve().parent.parent
 _SOURCES = ["bench/plain.c", *(f"csrc/{name}.c" for name in ("arena", "crc32c", "interleave", "ring"))]
 
@@ -33,28 +35,31 @@ class Plain:
             raise RuntimeError(f"plain.c does not compile:\n{built.stderr}")
         self._library = ctypes.CDLL(str(library))
 
-    def read_crc(self, paths: Sequence[Path], request_bytes: int) -> int:
-        """Reads each file on a thread of its own and makes its CRC32C. Returns the bytes read."""
+    def read_crc(self, paths: Sequence[Path], request_bytes: int, repeats: int) -> Cost:
+        """Reads each file on a thread of its own and makes its CRC32C, and all once more, `repeats` times."""
         names = (ctypes.c_char_p * len(paths))(*(os.fsencode(path) for path in paths))
         total = ctypes.c_uint64()
-        error = self._library.plain_read_crc(names, len(paths), request_bytes, ctypes.byref(total))
+        with measured() as usage:
+            error = self._library.plain_read_crc(names, len(paths), request_bytes, repeats, ctypes.byref(total))
         if error:
             raise OSError(error, os.strerror(error))
-        return total.value
+        return Cost(total.value, usage)
 
-    def write(self, fd: int, memory: mmap.mmap, piece_bytes: int, pieces: int, total_bytes: int) -> None:
-        """Writes `total_bytes` from the beginning of `fd` on, `pieces` blocks a call, round and round out of `memory`."""
-        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        error = self._library.plain_write(
-            fd,
-            ctypes.c_void_p(address),
-            ctypes.c_uint64(len(memory)),
-            piece_bytes,
-            pieces,
-            ctypes.c_uint64(total_bytes),
-        )
+    def write(self, file: Path, memory: mmap.mmap, piece_bytes: int, pieces: int, total_bytes: int) -> Cost:
+        """Writes `total_bytes` from the beginning of the file on with O_DIRECT, `pieces` pieces a call, round and round out
+        of `memory`, and waits until they are on the disk."""
+        whole = (ctypes.c_char * len(memory)).from_buffer(memory)
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+        try:
+            with measured() as usage:
+                error = self._library.plain_write(
+                    fd, whole, ctypes.c_uint64(len(memory)), piece_bytes, pieces, ctypes.c_uint64(total_bytes)
+                )
+        finally:
+            os.close(fd)
         if error:
             raise OSError(error, os.strerror(error))
+        return Cost(total_bytes, usage)
 
     def kernel_cycle_ns(self, buffers: int, run_blocks: int, rounds: int) -> float:
         """Nanoseconds that one core takes to hand one block from a producer through the agent to a device that takes all."""

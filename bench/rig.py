@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,8 +17,12 @@ from tapeloom.config import load
 from tapeloom.device import Device, open_drive
 from tapeloom.errors import DeviceError
 from tapeloom.runtime import Job, JobObject, JobResult, Objects
-from tapeloom.schedule import Schedule
-from usage import Usage, measured
+from tapeloom.limits import BLOCK_BYTES_DEFAULT, HEADER_BYTES
+from tapeloom.schedule import NONE, Schedule
+from usage import Cost, measured
+
+PAYLOAD_BYTES = BLOCK_BYTES_DEFAULT - HEADER_BYTES
+"""What the engine reads at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +82,19 @@ class Rig:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the engine: what it cost and what it moved to its first drive."""
+    """One run of the engine: what it cost to move the bytes of its sources, and the kernel's own counts."""
 
-    usage: Usage
-    bytes: int
+    cost: Cost
     blocks: int
     agents: list[_kernel.AgentStatistics]
+    streams: list[_kernel.StreamStatistics]
+    agent_cpu_seconds: list[float]
+    """Of each agent's thread, from its first block to the filemark behind its last."""
 
     @property
-    def bytes_per_second(self) -> float:
-        return self.bytes / self.usage.seconds
-
-    @property
-    def cpu_per_gb(self) -> float:
-        return self.usage.cpu_seconds / (self.bytes / 1e9)
+    def wakes(self) -> int:
+        """How often a thread slept until another one woke it: agents without a block, producers without a slot."""
+        return sum(agent.sleeps for agent in self.agents) + sum(stream.stalls for stream in self.streams)
 
 
 class Engine:
@@ -111,14 +115,20 @@ class Engine:
             device.load()
 
     def run(self) -> Run:
-        agents = [row for row, agent in enumerate(self._schedule.agents) if agent["drive"] != 0xFFFFFFFF]
+        agents = [row for row, agent in enumerate(self._schedule.agents) if agent["drive"] != NONE]
         tapes = {row: BareTape(self._devices[self._schedule.agents[row]["drive"]]) for row in agents}
         job = Job(self._schedule, tapes, self._sources, Objects(Deaf()))
         with measured() as usage:
             result = job.run()
         check(result)
-        statistics = [job.arena.agent_statistics(row) for row in agents]
-        return Run(usage, statistics[0].bytes, statistics[0].blocks, statistics)
+        streams = [job.arena.stream_statistics(row) for row in range(len(self._schedule.streams))]
+        return Run(
+            Cost(sum(stream.bytes for stream in streams), usage),
+            sum(stream.blocks for stream in streams),
+            [job.arena.agent_statistics(row) for row in agents],
+            streams,
+            [tapes[row].cpu_seconds for row in agents],
+        )
 
     def __enter__(self) -> Engine:
         return self
@@ -153,6 +163,7 @@ class WholeFile:
 class Report:
     files = 1
     troubles: Sequence[object] = ()
+    troubles_beyond = 0
 
 
 class BareTape:
@@ -162,9 +173,11 @@ class BareTape:
         self._device = device
         self.ops_address, self.handle_address = device.ops_address, device.handle_address
         self.position = 0
+        self.cpu_seconds = 0.0
 
     def begin(self) -> None:
         self._device.rewind()
+        self.cpu_seconds = -time.thread_time()
 
     def wrote(self, runs: np.ndarray, position: int) -> None:
         self.position = position
@@ -176,6 +189,7 @@ class BareTape:
 
     def finish(self) -> None:
         self._device.write_filemarks()
+        self.cpu_seconds += time.thread_time()
 
     def failure(self, status: int) -> DeviceError:
         return self._device.failure(status, "write")

@@ -7,11 +7,13 @@ import os
 import platform
 import resource
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _TYPE_TRACEPOINT, _INHERIT, _ATTR_BYTES = 2, 1 << 1, 64
@@ -26,6 +28,23 @@ class Usage:
     cpu_seconds: float = 0.0
     sleeps: int = 0
     calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """So many bytes, and what moving them took."""
+
+    bytes: int
+    usage: Usage
+
+    @property
+    def gb_per_second(self) -> float:
+        return self.bytes / self.usage.seconds / 1e9
+
+    @property
+    def cpu_per_gb(self) -> float:
+        """CPU seconds."""
+        return self.usage.cpu_seconds / (self.bytes / 1e9)
 
 
 @contextmanager
@@ -44,6 +63,15 @@ def measured() -> Iterator[Usage]:
         if counter is not None:
             usage.calls = int.from_bytes(os.read(counter, 8), "little")
             os.close(counter)
+
+
+def cost_of_child(command: list[str], bytes: int, **options: Any) -> Cost:
+    """Runs a command that moves so many bytes."""
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, **options)
+    seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(bytes, Usage(seconds, cpu, after.ru_nvcsw - before.ru_nvcsw))
 
 
 def _open_counter() -> int | None:

@@ -48,6 +48,7 @@ struct tl_stream {
 
     _Alignas(TL_LINE) tl_stack free; /* of its quota */
     _Atomic uint32_t held;           /* slots of the arena that it holds now, quota and common */
+    _Atomic uint32_t held_common;    /* the common ones among them; its producer takes up to cap - quota */
     _Atomic uint64_t freed;          /* slots of the producer's segment that came home, in whatever order */
     _Atomic uint32_t watched;        /* a bridge sleeps on freed_fd */
     _Atomic uint32_t waiting;        /* its producer sleeps on wake, wanting a slot */

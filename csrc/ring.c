@@ -119,6 +119,8 @@ static int go_home(const struct tl_arena *a, struct tl_stream *s, uint32_t slot)
     struct tl_stream *of = home == TL_NONE ? NULL : tl_stream_of(a, home);
     push(a, of ? &of->free : &((struct tl_arena *)a)->common, slot);
     atomic_fetch_sub(&s->held, 1);
+    if (!of)
+        atomic_fetch_sub(&s->held_common, 1);
     if (of && of != s)
         wake_producer(of);
     return !of;
@@ -139,11 +141,18 @@ static int drop(const struct tl_arena *a, uint32_t slot)
 
 /* ---- the producer ---- */
 
+/* A common slot is taken before one of the quota: whoever let go of the last one, its memory is still in the cache. */
+static int may_take_common(const struct tl_stream *s)
+{
+    return atomic_load(&s->held_common) < s->cap - s->quota;
+}
+
 enum tl_ring_status tl_slot_reserve_nowait(const struct tl_arena *a, uint32_t stream, uint32_t *slot)
 {
     struct tl_stream *s = tl_stream_of(a, stream);
-    if (!pop(a, &s->free, slot) &&
-        (atomic_load(&s->held) >= s->cap || !pop(a, &((struct tl_arena *)a)->common, slot)))
+    if (may_take_common(s) && pop(a, &((struct tl_arena *)a)->common, slot))
+        atomic_fetch_add(&s->held_common, 1);
+    else if (!pop(a, &s->free, slot))
         return TL_RING_AGAIN;
     atomic_fetch_add(&s->held, 1);
     tl_slot_of(a, *slot)->stream = stream;
@@ -186,7 +195,7 @@ enum tl_ring_status tl_slot_reserve_wait(const struct tl_arena *a, uint32_t stre
     for (;;) {
         const uint32_t seen = atomic_load(&s->wake);
         atomic_store(&s->waiting, 1);
-        if (atomic_load(&s->held) < s->cap)
+        if (may_take_common(s))
             tl_bit_set(hungry_bits(a), stream);
         status = why_not(a, s, last);
         if (status != TL_RING_OK || tl_slot_reserve_nowait(a, stream, slot) == TL_RING_OK)
@@ -245,6 +254,10 @@ void tl_slot_move(const struct tl_arena *a, uint32_t slot, uint32_t from, uint32
 {
     atomic_fetch_add(&tl_stream_of(a, to)->held, 1);
     atomic_fetch_sub(&tl_stream_of(a, from)->held, 1);
+    if (tl_slot_of(a, slot)->home == TL_NONE) {
+        atomic_fetch_add(&tl_stream_of(a, to)->held_common, 1);
+        atomic_fetch_sub(&tl_stream_of(a, from)->held_common, 1);
+    }
     tl_slot_of(a, slot)->stream = to;
 }
 

@@ -20,7 +20,7 @@ enum tl_ring_status {
     TL_RING_NO_READERS = 3, /* every reader has been detached */
 };
 
-/* A free slot for this stream: of its quota, else a common one while it holds fewer than its cap. */
+/* A free slot for this stream: a common one while it holds fewer of them than its cap allows beside its quota, else one of its quota. */
 enum tl_ring_status tl_slot_reserve_nowait(const struct tl_arena *a, uint32_t stream, uint32_t *slot);
 
 /* The same; sleeps until there is one. While it sleeps, readers are told not to wait for full runs. STOPPED once the job

@@ -38,6 +38,8 @@ class Part(StrEnum):
     AGENT = "agent"
     DRIVE = "drive"
     DIGEST = "digest"
+    SPOOL = "spool"
+    """Of an agent, or beside one of its buffers. Stands in no graph: no data flow into it as long as all is well."""
 
 
 class Node(NamedTuple):
@@ -69,6 +71,11 @@ def drive_node(name: str) -> Node:
 
 def digest_node(head: Node) -> Node:
     return Node(Part.DIGEST, head.agent, head.name)
+
+
+def spool_node(visitor: Node) -> Node:
+    """What takes the place of an agent, or of one of its buffers, when it lags."""
+    return visitor._replace(part=Part.SPOOL)
 
 
 def feed_node(feed: str) -> Node:

@@ -22,6 +22,16 @@ CHECKPOINT_BYTES_DEFAULT = 64 * 10**9
 CHECKPOINT_SECONDS_DEFAULT = 15 * 60
 LAG_SECONDS_DEFAULT = 60.0
 
+SPOOL_BYTES_DEFAULT = 100 * 10**9
+SPOOL_SEGMENT_BYTES_MAX = GIB
+SPOOL_SEGMENTS_MIN = 8
+"""A spool's segments are small enough for so many to fit: one is written while others are read and removed."""
+SPOOL_SEGMENT_BLOCKS_MIN = 8
+SPOOL_SLOTS = 16
+"""Slots between a spool and the drive that goes on from it: two device calls of a restore for one that writes."""
+SPOOL_LAG_SECONDS_MIN = 5.0
+"""A spool may hold the others up for as long as the agent it stands in for, and for so long at least: it begins behind."""
+
 SOURCE_NAME_BYTES_MAX = 256
 
 PATIENCE_SECONDS = 0.005

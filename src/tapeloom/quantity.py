@@ -18,16 +18,25 @@ def rough_size(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def rough_bytes(size: float) -> str:
+    """Bytes on disk or tape, in decimal units and three digits or so, as drives are sold.
+
+    >>> rough_bytes(100e9), rough_bytes(1073741824), rough_bytes(12)
+    ('100 GB', '1.1 GB', '12 B')
+    """
+    for unit, each in _DECIMAL:
+        if size >= each:
+            return f"{_digits(size / each)} {unit}"
+    return f"{size:.0f} B"
+
+
 def rough_rate(rate: float) -> str:
     """Bytes per second, in decimal units and three digits or so, as drives are rated.
 
     >>> rough_rate(400e6), rough_rate(133.333e6), rough_rate(12)
     ('400 MB/s', '133 MB/s', '12 B/s')
     """
-    for unit, each in _DECIMAL:
-        if rate >= each:
-            return f"{_digits(rate / each)} {unit}/s"
-    return f"{rate:.0f} B/s"
+    return f"{rough_bytes(rate)}/s"
 
 
 def _digits(number: float) -> str:

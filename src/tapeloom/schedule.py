@@ -27,13 +27,15 @@ NONE = 0xFFFFFFFF
 
 
 class Kind(IntEnum):
-    """What an agent is for. DIGEST agents have no drive: they only read along."""
+    """What an agent is for. DIGEST agents have no drive: they only read along. Nor have SPOOL agents: such a one is dormant
+    until the agent whose cursors its own have as `upstream` lags, and then takes its place in all streams."""
 
     BACKUP = 0
     MIRROR = 1
     RESTORE = 2
     COPY = 3
     DIGEST = 4
+    SPOOL = 5
 
 
 class OnLag(IntEnum):
@@ -82,14 +84,14 @@ AGENT = np.dtype(
         ("kind", "u1"),
         ("on_lag", "u1"),
         ("group", "<u4"),
-        ("drive", "<u4"),  # NONE for DIGEST
+        ("drive", "<u4"),  # NONE for DIGEST and SPOOL
         ("first_cursor", "<u4"),
         ("cursors", "<u4"),  # rows of `cursors`, from first_cursor on, in visiting order
         ("run_blocks", "<u4"),
         ("thread", "<u4"),
         ("lag_bytes", "<u8"),  # 0: no limit but the memory's
         ("lag_seconds", "<f8"),
-        ("checkpoint_bytes", "<u8"),
+        ("checkpoint_bytes", "<u8"),  # for SPOOL: of one segment
         ("checkpoint_seconds", "<f8"),
     ]
 )
@@ -104,7 +106,7 @@ class Schedule:
     Attributes
     ----------
     size : u8[4]
-        block_bytes, slot_bytes, slots in all, slots common to all streams.
+        block_bytes, slot_bytes, slots in all (but for those behind spools), slots common to all streams.
     streams, sources, cursors, agents : structured arrays
         See `STREAM`, `SOURCE`, `CURSOR`, `AGENT`.
     source_names, buffer_names, agent_names, drive_names, group_names : str arrays

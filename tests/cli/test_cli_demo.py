@@ -1,4 +1,4 @@
-"""The demonstration shows what it promises, and notices when it does not; README's picture is what `plan --svg` draws."""
+"""The demonstration shows what it promises, and notices when it does not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import pytest
 
 from tapeloom.cli.main import main
 from tapeloom.ops import demo
-
-TESTS = Path(__file__).parent.parent
-PICTURE = TESTS / "golden" / "fig2.svg"
 
 
 def test_the_demonstration(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -68,11 +65,3 @@ def test_every_difference_is_seen(expected: str, tmp_path: Path) -> None:
     assert demo.differences(left, right) == []
     CHANGES[expected](right)
     assert expected in demo.differences(left, right)
-
-
-def test_the_picture_in_the_readme(tmp_path: Path) -> None:
-    """After a change that is meant: `tapeloom -c tests/config/fig2.toml plan --svg tests/golden/fig2.svg`."""
-    drawn = tmp_path / "fig2.svg"
-    assert main(["-c", str(TESTS / "config" / "fig2.toml"), "plan", "--svg", str(drawn)]) == 0
-    assert drawn.read_bytes() == PICTURE.read_bytes()
-    assert "tests/golden/fig2.svg" in (TESTS.parent / "README.md").read_text()

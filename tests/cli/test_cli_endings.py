@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,6 +68,8 @@ BAD_FILES = {
     '[mirror.1.A]\ndrive = "R1"\nbuffers = { B1 = "B.B1" }\n[mirror.1.B]\ndrive = "R2"\nbuffers = { B1 = "A.B1" }\n',
     "a real drive": '[drives]\nR1 = "/dev/nst0"\n[sources]\nD = "data"\n'
     '[backup.g.A]\ndrive = "R1"\nbuffers = { B1 = "D" }\n',
+    "no backup group": '[drives]\nR1 = "vtape:t/1"\nR2 = "vtape:t/2"\n'
+    '[restore.v.A]\ndrive = "R1"\nbuffers = { B1 = "D" }\n[copy.1.B]\ndrive = "R2"\nbuffers = { B1 = "A.B1" }\n',
     "too little memory": '[server]\nmemory = "64KiB"\n[drives]\nR1 = "vtape:t/1"\n[sources]\nD = "data"\n'
     '[backup.g.A]\ndrive = "R1"\nbuffers = { B1 = "D" }\n',
 }
@@ -151,6 +155,15 @@ def test_a_full_disk_under_standard_output(site: Site) -> None:
     assert process.returncode == 1
 
 
+def test_outputs_that_are_closed(site: Site) -> None:
+    site.good("backup")
+    command = (
+        f"exec {shlex.join([sys.executable, '-m', 'tapeloom.cli.main', '-c', str(site.file), 'objects'])} >&- 2>&-"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run(["sh", "-c", command], env=environment, check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "unwanted"),
     [
@@ -166,8 +179,6 @@ def test_only_what_a_verb_needs_is_loaded(words: list[str], unwanted: set[str], 
         f"status = main({['-c', str(site.file), *words]!r}); "
         f"print(*(sys.modules.keys() & {unwanted!r}), file=sys.stderr); sys.exit(status)"
     )
-    import subprocess
-
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=site.folder, capture_output=True, text=True, check=False

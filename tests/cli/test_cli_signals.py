@@ -8,7 +8,8 @@ import signal
 import pytest
 from cli_world import Site
 
-FED = 1 << 20
+FED = 4 << 20
+"""So much that most of it has reached the job when all of it is written: pipes hold a MiB or so."""
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import jsonschema
 import pytest
 from cli_world import Site
 
+from tapeloom.attach import attach
 from tapeloom.cli.main import main
 from tapeloom.ops.demo import differences
 
@@ -86,6 +88,12 @@ def test_plan(site: Site) -> None:
     assert not (site.folder / "state").exists()
 
 
+def test_plan_of_a_restore_group_needs_no_sources(capfd: pytest.CaptureFixture[str]) -> None:
+    file = Path(__file__).parent.parent / "config" / "fig5.toml"
+    assert main(["-c", str(file), "plan", "vault", "--json"]) == 0
+    assert [chain["feed"] for chain in json.loads(capfd.readouterr().out)["chains"]] == ["drive"] * 4
+
+
 def test_backup_and_what_the_catalog_says(site: Site) -> None:
     said = site.good("backup")
     assert "complete" in said.out
@@ -139,7 +147,7 @@ def test_a_mirror_that_fails_is_told_of_and_the_backup_goes_on(site: Site) -> No
     site.configure(("tapes/R2", "tapes/R2?fail_write=8"))
     said = site.run("backup")
     assert said.status == 1
-    assert "BMA2 is detached" in said.err
+    assert "BMA2 is detached: drive R2 writes no more" in said.err
     assert "BMA2 (drive R2) failed" in said.out
     (docs,) = site.good("objects", "docs", "--json").json
     assert {copy["agent"]: copy["status"] for copy in docs["copies"]} == {"BMA1": "complete", "BMA2": "missing"}
@@ -231,3 +239,17 @@ def test_objects_of_a_source_that_broke_off_say_so(site: Site) -> None:
     assert said.status == 1
     assert "is not whole" in said.err
     assert (target / "mail").stat().st_size == 100000
+
+
+def test_a_source_that_a_program_writes_is_waited_for(site: Site) -> None:
+    site.configure(('mail = "data/mail"', "mail = { producer = true }"))
+    process = site.start("backup")
+    assert process.stderr is not None
+    while (line := process.stderr.readline()) != "mail waits for its program\n":
+        assert line, "the backup ended"
+    with attach(site.folder / "state", "mail") as producer:
+        producer.write(b"from a program")
+    process.communicate()
+    assert process.returncode == 0
+    site.good("restore", "mail", "--to", str(site.folder / "out"))
+    assert (site.folder / "out" / "mail").read_bytes() == b"from a program"

@@ -16,7 +16,7 @@ Load = Callable[[str], Config]
 
 
 def test_the_passes_have_the_names_that_the_design_gives_them() -> None:
-    assert [step.__name__ for step in compiler.PASSES] == ["check", "place", "share", "size", "order"]
+    assert [step.__name__ for step in compiler.PASSES] == ["check", "place", "share", "spool", "size", "order"]
     assert compiler.freeze.__name__ == "freeze"
 
 
@@ -93,7 +93,7 @@ def test_an_agents_settings_reach_the_schedule(config: Load) -> None:
     checkpoint = { bytes = "1GB", time = "2min" }
     buffers = { B1 = "D1" }
     """
-    (agent,) = compile_job(config(text)).agents
+    agent, _ = compile_job(config(text)).agents
     assert (agent["run_blocks"], agent["on_lag"], agent["lag_bytes"]) == (7, OnLag.SPOOL, 3 << 20)
     assert (agent["lag_seconds"], agent["checkpoint_bytes"], agent["checkpoint_seconds"]) == (5.0, 10**9, 120.0)
 
@@ -121,18 +121,19 @@ def test_a_schedule_cannot_be_changed(config: Load) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tapeloom._kernel") is None, reason="the kernel is not built")
+@pytest.mark.parametrize("spooled", ["", 'on_lag = "spool"\n'], ids=["", "spooled"])
 @pytest.mark.parametrize("produced", [False, True])
-def test_control_structures_are_what_the_kernel_asks_for(config: Load, produced: bool) -> None:
+def test_control_structures_are_what_the_kernel_asks_for(config: Load, produced: bool, spooled: str) -> None:
     from tapeloom import _kernel
 
     buffers = 'B1 = "D1", B2 = "P1"' if produced else 'B1 = "D1", B2 = "D2"'
-    mirror = '[mirror.1.M]\ndrive = "R2"\nbuffers = { B = "A.B1" }\n'
+    mirror = f'[mirror.1.M]\n{spooled}drive = "R2"\nbuffers = {{ B = "A.B1" }}\n'
     text = f'[backup.b.A]\ndrive = "R1"\nbuffers = {{ {buffers} }}\n{mirror}'
     schedule = compile_job(config(text))
     ours = sum(
         int(item["count"] * item["each_bytes"])
         for name, item in zip(schedule.memory_names, schedule.memory, strict=True)
-        if not name.startswith("slots") and name != "producer control"
+        if not name.startswith("slots") and name not in ("producer control", "spool control")
     )
     streams = np.zeros(len(schedule.streams), _kernel.STREAM_PLAN)
     end_slots = np.where(schedule.streams["feed"] == Feed.PRODUCER, PRODUCER_END_SLOTS, 0)

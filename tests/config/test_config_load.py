@@ -18,7 +18,7 @@ Loaded = Callable[[str], Config]
 
 def test_figure_2() -> None:
     config = load(HERE / "fig2.toml")
-    assert config.server == Server(HERE / "state", 512 * 1024, 256 * 1024**2)
+    assert config.server == Server(HERE / "state", 512 * 1024, 256 * 1024**2, HERE / "state" / "spool", 100 * 10**9)
     assert config.drives["R5"] == Drive("R5", f"vtape:{HERE}/tapes/R5")
     assert list(config.drives) == ["R1", "R2", "R3", "R5", "R6", "R8"]
     assert config.sources["D3"] == Source("D3", paths=(HERE / "data/D3",))
@@ -213,8 +213,15 @@ def test_order_is_that_of_the_file(loaded: Loaded) -> None:
 
 def test_what_is_not_said_has_defaults(loaded: Loaded) -> None:
     config = loaded(DRIVE)
-    assert config.server == Server(config.folder / "state", 512 * 1024, 256 * 1024**2)
+    state = config.folder / "state"
+    assert config.server == Server(state, 512 * 1024, 256 * 1024**2, state / "spool", 100 * 10**9)
     assert config.sources == config.agents == config.groups == {}
+
+
+def test_the_spool_is_where_the_file_says_or_in_the_state_folder(loaded: Loaded) -> None:
+    assert loaded('[server]\nstate = "here"\n' + DRIVE).server.spool.parts[-2:] == ("here", "spool")
+    server = loaded('[server]\nspool = "fast"\nspool_max = "64MiB"\n' + DRIVE).server
+    assert (server.spool.name, server.spool.is_absolute(), server.spool_max) == ("fast", True, 64 << 20)
 
 
 def test_what_is_no_mistake(loaded: Loaded) -> None:

@@ -58,6 +58,12 @@ SERVER: list[Case] = [
     ("negative", "[server]\nmemory = -5 #!", "server.memory: -5 is not a size: it is negative", None),
     ("zero", "[server]\nmemory = 0 #!", "server.memory: 0B cannot hold even the two slots of one buffer", '"1MiB"'),
     ("memory", '[server]\nblock = "8MiB"\nmemory = "15MiB" #!', "15MiB cannot hold even the two slots", '"16MiB"'),
+    (
+        "spool",
+        '[server]\nblock = "1MiB"\nspool_max = "63MiB" #!',
+        "server.spool_max: 63MiB cannot hold 8 segments of 8 blocks",
+        '"64MiB"',
+    ),
     ("key", '[server]\nbloc = "1MiB" #!', "server.bloc: this is not a key of [server]", 'did you mean "block"?'),
     (
         "keys",

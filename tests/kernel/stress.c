@@ -495,7 +495,7 @@ static void draw_agents(struct dice *d)
         agent->first_cursor = plan->cursors;
         for (uint32_t s = 0; s < plan->streams; s++)
             if (world->feed[s] != FEED_POOL && (s % plan->agents == g || one_in(d, 3)))
-                world->cursor[plan->cursors++] = (struct tl_cursor_plan){s, g};
+                world->cursor[plan->cursors++] = (struct tl_cursor_plan){.stream = s, .agent = g};
         agent->cursors = plan->cursors - agent->first_cursor;
         agent->run_blocks = 1 + (uint32_t)roll(d, one_in(d, 4) ? 100 : 8);
         /* With endless patience only a full run, an end, or a producer that wants a slot brings an agent to write. A restore drive

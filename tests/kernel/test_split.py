@@ -110,7 +110,7 @@ def test_interleaved_objects_come_back_whole(
 
 @pytest.mark.parametrize("common", [False, True])
 def test_the_pools_slots_come_back_to_the_pool(fake_drive: MakeDrive, common: bool) -> None:
-    """Many times more blocks than slots: whatever stream a slot went to, it goes home to the pool and wakes the splitter."""
+    """Many times more blocks than slots: whatever stream a slot went to, it goes home to the pool and wakes it."""
     drive = fake_drive()
     tape = [blocks_of(number, pieces_of(number, 100)) for number in range(2)]
     for pair in zip(*tape, strict=True):

@@ -16,7 +16,7 @@ from random import Random
 from uuid import UUID
 
 from tapeloom import _kernel
-from tapeloom.catalog import Catalog, CopyStatus, Object
+from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome
 from tapeloom.config import Config, load
 from tapeloom.ops.backup import Backup, BackupResult, open_backup
 from tapeloom.ops.mounts import open_configured
@@ -146,7 +146,7 @@ class World:
         got = bytearray()
         with open_object(self.config, source, copy=agent, partial=True) as (item, reading):
             safe = sum(part.blocks for part in self.runs(item, agent))
-            while reading.sequence.seq < safe or got[: 0] is None:
+            while reading.sequence.seq < safe:
                 payload = reading.sequence.payload()
                 if payload is None:
                     break
@@ -242,8 +242,9 @@ def assert_receipts_hold(world: World) -> int:
                         length = device.read_into(buffer)
                         header, _ = parse(memoryview(buffer)[:length], crc32c=_kernel.crc32c)
                         assert (header.kind, header.object, header.seq) == (Kind.OBJECT, item.id, seq + ahead)
-                        last = item.blocks is not None and header.seq == item.blocks - 1
-                        assert bool(header.flags & Flag.END) == last or item.blocks is None
+                        last = header.seq + 1 == item.blocks
+                        assert last or not header.flags & Flag.END
+                        assert not last or header.flags & Flag.END or item.outcome is not Outcome.WHOLE
                     covered += count
                 assert (copy.status is CopyStatus.MISSING) == (covered == 0), copy
                 if copy.status is CopyStatus.COMPLETE:

@@ -18,6 +18,7 @@ from tapeloom.config import load
 from tapeloom.device import Device, open_drive
 from tapeloom.errors import DeviceError
 from tapeloom.runtime import AgentResult, Job, JobObject, JobResult, Objects
+from tapeloom.runtime.spool import SpoolDisk
 from tapeloom.schedule import NONE, Schedule
 from tapeloom.volume.header import Flag, parse
 
@@ -50,11 +51,11 @@ class Seeded:
     def __init__(self, name: str, bytes: int, before: Callable[[_kernel.Feeder, int], None] = lambda sink, at: None):
         self.name = name
         self.sequence = Random(name).randbytes(bytes)
-        self._before = before
+        self.before = before
 
     def run(self, sink: _kernel.Feeder) -> Told:
         for at in range(0, len(self.sequence), self.PIECE):
-            self._before(sink, at)
+            self.before(sink, at)
             sink.write(self.sequence[at : at + self.PIECE])
         return Told()
 
@@ -203,6 +204,7 @@ def rig(
     sources: Callable[[str], Seeded],
     drives: Mapping[str, str] | None = None,
     capacity: int | None = None,
+    disk: SpoolDisk | None = None,
 ) -> Iterator[Rig]:
     """A job on a configuration's text. `sources` makes each by its name; `drives` are memory drives if nothing else is said."""
     schedule = schedule_of(text)
@@ -225,5 +227,5 @@ def rig(
             if agent["drive"] != NONE
         }
         made = [sources(str(name)) for name in schedule.source_names]
-        job = Job(schedule, {row: tapes[drive] for drive, row in rows.items()}, made, Objects(Unheard()))
+        job = Job(schedule, {row: tapes[drive] for drive, row in rows.items()}, made, Objects(Unheard()), disk=disk)
         yield Rig(job, schedule, devices, tapes, {source.name: source for source in made}, rows)

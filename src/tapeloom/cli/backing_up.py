@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -48,12 +49,15 @@ def backup(file: Path, groups: tuple[str, ...], wait_seconds: float, json_wanted
     from tapeloom.config import load
 
     config = load(file)
+    attachable: SimpleQueue[str] = SimpleQueue()
     with ExitStack() as stack:
-        running = _open(stack, config, list(groups) or None, wait_seconds)
+        running = _open(stack, config, list(groups) or None, wait_seconds, attachable.put)
         with watch(running) as progress, _signals(running, progress.say) as look:
 
             def tick() -> None:
                 look()
+                while not attachable.empty():
+                    progress.say(f"{attachable.get()} waits for its program")
                 progress.tick()
 
             result = running.run(tick)
@@ -61,7 +65,13 @@ def backup(file: Path, groups: tuple[str, ...], wait_seconds: float, json_wanted
     return result.exit_status
 
 
-def _open(stack: ExitStack, config: Config, groups: Sequence[str] | None, wait_seconds: float) -> Backup:
+def _open(
+    stack: ExitStack,
+    config: Config,
+    groups: Sequence[str] | None,
+    wait_seconds: float,
+    on_waiting: Callable[[str], None],
+) -> Backup:
     """Opens the backup, and again and again while another process holds something of it."""
     from tapeloom.ops.backup import open_backup
 
@@ -69,7 +79,7 @@ def _open(stack: ExitStack, config: Config, groups: Sequence[str] | None, wait_s
     told = ""
     while True:
         try:
-            return stack.enter_context(open_backup(config, groups))
+            return stack.enter_context(open_backup(config, groups, on_waiting=on_waiting))
         except HeldError as held:
             left = deadline - time.monotonic()
             if left <= 0:

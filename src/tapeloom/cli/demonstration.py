@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 from tapeloom.cli.outcome import put_copies, put_troubles
@@ -40,6 +41,11 @@ def show(folder: Path | None) -> int:
             f"{counted(len(result.restored), 'complete copy', 'complete copies')} came back."
         )
     put(f"The picture:  {result.picture}")
-    put(f"To look on:   tapeloom -c {shlex.quote(str(result.file))} objects")
+    put(f"To look on:   {_called()} -c {shlex.quote(str(result.file))} objects")
     put(f"To clean up:  rm -r {shlex.quote(str(result.folder))}")
     return result.exit_status
+
+
+def _called() -> str:
+    """This program as its user called it: perhaps by a path into an environment that is not active."""
+    return shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "tapeloom" else "tapeloom"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,17 +64,25 @@ for verb in (
     verifying.verify,
     listing.volumes,
     listing.jobs,
-    trying.bench,
     trying.demo,
 ):
     tapeloom_command.add_command(verb)
 
 
+def _open_outputs() -> None:
+    """Both outputs are there, also where the caller has closed them, and take names that the locale cannot write."""
+    for name in ("stdout", "stderr"):
+        output = getattr(sys, name)
+        if output is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit status. Raises nothing."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names that the locale cannot write are no reason to fail
+    _open_outputs()
     try:
         if not words:
             click.echo(tapeloom_command.get_help(click.Context(tapeloom_command, info_name="tapeloom")), err=True)

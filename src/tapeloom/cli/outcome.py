@@ -31,7 +31,7 @@ def put_outcome(config: Config, result: BackupResult) -> None:
     put_copies(result.table)
     put_troubles(result)
     troubles = [f"{item.source}: {trouble}" for item in result.objects for trouble in item.troubles]
-    put_section("Troubles of sources", troubles, more=f"`tapeloom jobs {short_id(result.job)}`")
+    put_section("Troubles of sources", troubles, more=f"`tapeloom jobs {short_id(result.job)} --json`")
     put_section("Sources that were never begun", result.untouched)
     put()
     fast = f", {rate(result.bytes / result.seconds)}" if result.seconds > 0 else ""

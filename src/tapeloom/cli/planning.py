@@ -29,7 +29,8 @@ def plan(file: Path, groups: tuple[str, ...], json_wanted: bool, svg: Path | Non
 
     config = load(file)
     schedule = compile_job(config, list(groups) or None)
-    read = replace(config, sources={str(name): config.sources[str(name)] for name in schedule.source_names})
+    wanted = set(map(str, schedule.source_names))  # a restore group reads what may be no source of this file
+    read = replace(config, sources={name: source for name, source in config.sources.items() if name in wanted})
     made = plans.make(config, schedule, [str(problem) for problem in missing_paths(read)])
     if svg is not None:
         from tapeloom.picture import svg as draw

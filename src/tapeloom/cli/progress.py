@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tapeloom.catalog import Catalog
-from tapeloom.cli.screen import bounded, counted, duration, printable, rate, say, size
+from tapeloom.cli.screen import counted, duration, printable, rate, say, size
 from tapeloom.errors import NotFound
 from tapeloom.runtime.objects import JobObject, State
 from tapeloom.schedule import NONE
@@ -72,7 +72,7 @@ class _Drive:
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def look(self, backup: Backup, now: float) -> None:
-        statistics = backup.job.arena.agent_statistics(self.row)
+        statistics = backup.job.agent_statistics(self.row)
         self.bytes, self.detached = statistics.bytes, statistics.detached
         self.seen.append((now, self.bytes))
         while now - self.seen[0][0] > RATE_SECONDS:
@@ -135,7 +135,7 @@ class _Events:
             drive.look(self._backup, now)
             if drive.detached and drive.row not in self._detached and not self._backup.job.arena.stopping:
                 self._detached.add(drive.row)
-                yield f"{drive.agent} is detached, drive {drive.name} writes no more; the others go on"
+                yield f"{drive.agent} is detached: drive {drive.name} writes no more"
         for item in self._backup.job.objects.all():
             if item.state is not State.READING and item.number not in self._ended:
                 self._ended.add(item.number)
@@ -145,9 +145,10 @@ class _Events:
 def _ended(item: JobObject) -> str:
     if item.state is State.FAILED:
         return f"{item.source}: broken off after {size(item.bytes)}: {item.troubles[-1]}"
-    files = f" of {counted(item.files, 'file')}" if item.files else ""
-    trouble = f"; {counted(len(item.troubles), 'trouble')}: {bounded(item.troubles)[0]}" if item.troubles else ""
-    return f"{item.source}: {size(item.bytes)}{files} read{trouble}"
+    files = f"{counted(item.files, 'file')}, " if item.files else ""
+    more = " (and more)" if len(item.troubles) > 1 else ""
+    trouble = f"; {item.troubles[0]}{more}" if item.troubles else ""
+    return f"{item.source}: {files}{size(item.bytes)} read{trouble}"
 
 
 class _Lines:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +17,9 @@ from tapeloom.cli.screen import bounded, counted, duration, local_time, put_text
 from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
+    from tapeloom.catalog import Object
     from tapeloom.ops.restore import RestoreResult
+    from tapeloom.runtime.reading import Reading
 
 
 @click.command()
@@ -56,17 +60,19 @@ def restore(
 
     config = load(file)
     begin = time.monotonic()
-    result = op.restore(
-        config,
-        name,
-        target,
-        copy=copy,
-        volume=volume,
-        partial=partial,
-        existing=existing or "fail",
-        in_place=in_place,
-        numeric_owner=numeric_owner,
-    )
+    with _bar() as on_open:
+        result = op.restore(
+            config,
+            name,
+            target,
+            copy=copy,
+            volume=volume,
+            partial=partial,
+            existing=existing or "fail",
+            in_place=in_place,
+            numeric_owner=numeric_owner,
+            on_open=on_open,
+        )
     _say_faults(result)
     report, item = result.report, result.object
     for unset in report.unset:
@@ -75,6 +81,9 @@ def restore(
         say(line)
     if report.troubles_beyond:
         say(f"and {counted(report.troubles_beyond, 'further trouble')}")
+    if item.troubles:
+        more = f" (and more: `tapeloom jobs {short_id(item.job)}`)" if len(item.troubles) > 1 else ""
+        say(f"When it was backed up, there was trouble: {item.troubles[0]}{more}")
     skipped = f", {counted(report.skipped, 'entry', 'entries')} left as they were" if report.skipped else ""
     put_text(
         f"{item.source} of {local_time(item.as_of)} ({short_id(item.id)}) is in {target}: "
@@ -101,6 +110,36 @@ def cat(file: Path, name: str, copy: str | None, volume: str | None, partial: bo
     return _status(result)
 
 
+@contextmanager
+def _bar() -> Iterator[Callable[[Object, Reading], None]]:
+    """A bar on a terminal, nothing elsewhere. It looks for itself how far the object is."""
+    if not sys.stderr.isatty():
+        yield lambda item, reading: None
+        return
+    from rich.console import Console, RenderableType
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    class Bar(Progress):
+        reading: Reading | None = None
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            for task in self.task_ids:
+                if self.reading is not None:
+                    self.update(task, completed=self.reading.sequence.offset)
+            return super().get_renderables()
+
+    columns = (BarColumn(bar_width=24), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    named = TextColumn("{task.description}", markup=False)
+    with Bar(named, *columns, console=Console(stderr=True), transient=True) as bar:
+
+        def on_open(item: Object, reading: Reading) -> None:
+            bar.reading = reading
+            bar.add_task(item.source, total=item.bytes)
+
+        yield on_open
+        bar.reading = None
+
+
 def _status(result: RestoreResult) -> int:
     """Says it where the object itself is not whole: what came back is all that its source gave."""
     from tapeloom.catalog import Outcome
@@ -108,7 +147,7 @@ def _status(result: RestoreResult) -> int:
     item = result.object
     if item.outcome is Outcome.WHOLE:
         return result.exit_status
-    say(f"tapeloom: object {item.id} of {item.source} is not whole: it ends where its source broke off ({item.outcome})")
+    say(f"tapeloom: object {item.id} of {item.source} is not whole: it ends where its source broke off")
     return SOME
 
 

@@ -1,4 +1,4 @@
-"""`demo` and `bench`: trying it out."""
+"""`demo`: trying it out."""
 
 from __future__ import annotations
 
@@ -23,9 +23,3 @@ def demo(folder: Path | None) -> int:
     from tapeloom.cli.demonstration import show
 
     return show(folder)
-
-
-@click.command()
-def bench() -> int:
-    """Measure."""
-    return 3

@@ -1,9 +1,10 @@
-"""From a configuration to a frozen `Schedule`: six passes over the graph of one job.
+"""From a configuration to a frozen `Schedule`: seven passes over the graph of one job.
 
 ========  ===================================================================================
 check     what cannot run is refused, all mistakes at once, each with file and line
 place     who runs in which thread
 share     chained buffers use the same slots: one stream for each tree of chains
+spool     who stands in for an agent that spools, should it lag
 size      how many slots there are, and who may hold how many of them
 order     the rows of the tables, and with them the order in which agents visit their buffers
 freeze    numpy arrays and nothing else
@@ -23,13 +24,14 @@ from tapeloom.compile.order import order
 from tapeloom.compile.place import place
 from tapeloom.compile.share import share
 from tapeloom.compile.size import find_shortage, size
+from tapeloom.compile.spool import spool
 from tapeloom.errors import Problem
 from tapeloom.schedule import Schedule
 
 if TYPE_CHECKING:
     from tapeloom.config import Config
 
-PASSES: tuple[Callable[[Draft], None], ...] = (check, place, share, size, order)
+PASSES: tuple[Callable[[Draft], None], ...] = (check, place, share, spool, size, order)
 """In order. Each fills its part of the draft; `freeze` makes the schedule of it."""
 
 __all__ = ["PASSES", "Draft", "compile_job", "freeze", "problems"]

@@ -36,17 +36,19 @@ class Draft:
     config: Config
     graph: nx.DiGraph
     threads: dict[Node, int] = field(default_factory=dict)
-    """place: of agents, of digest readers, and of the first buffers of chains. NONE: not a thread of this process."""
+    """place, spool: of agents, of digest readers, of spools, and of the first buffers of chains. NONE: not a thread of this process."""
     streams: list[Stream] = field(default_factory=list)
     """share"""
+    spools: list[Node] = field(default_factory=list)
+    """spool: what stands in for agents that lag."""
     slots: int = 0
-    """size: all slots, those of producers' own segments and those kept for end blocks included."""
+    """size: all slots but those of spools; those of producers' own segments and those kept for end blocks included."""
     slots_common: int = 0
     """size"""
     memory: list[tuple[str, int, int]] = field(default_factory=list)
     """size: name, count, bytes each."""
     agents: list[Node] = field(default_factory=list)
-    """order: agents with their upstream agents before them, then digest readers."""
+    """order: agents with their upstream agents before them, then digest readers, then spools."""
     cursors: list[Node] = field(default_factory=list)
     """order: what the agents visit, agent by agent."""
 

@@ -11,8 +11,9 @@ import numpy as np
 from tapeloom import schedule as tables
 from tapeloom.compile.draft import Draft
 from tapeloom.compile.size import slot_bytes
-from tapeloom.graph import Node, Part, agent_node, upstream
-from tapeloom.limits import HEADER_BYTES, HEADER_PAGE_BYTES
+from tapeloom.compile.spool import segment_bytes
+from tapeloom.graph import Node, Part, agent_node, buffer_node, spool_node, upstream
+from tapeloom.limits import HEADER_BYTES, HEADER_PAGE_BYTES, SPOOL_LAG_SECONDS_MIN
 from tapeloom.schedule import NONE, Feed, Kind, OnLag, Schedule
 
 
@@ -39,7 +40,7 @@ def freeze(draft: Draft) -> Schedule:
         agents=_agents(draft, {drive.name: row for row, drive in enumerate(drives)}),
         source_names=_names(name for stream in draft.streams for name in stream.feeds),
         buffer_names=_names("digest" if node.part is Part.DIGEST else node.name for node in draft.cursors),
-        agent_names=_names(f"digest of {node}" if node.part is Part.DIGEST else node.agent for node in draft.agents),
+        agent_names=_names(map(_agent_name, draft.agents)),
         drive_names=_names(drive.name for drive in drives),
         group_names=_names(name for _, name in groups),
         group_kinds=np.array([Kind[kind.upper()] for kind, _ in groups], "u1"),
@@ -73,8 +74,22 @@ def _streams(draft: Draft) -> np.ndarray:
     return _table(tables.STREAM, rows)
 
 
+def _agent_name(node: Node) -> str:
+    return node.agent if node.part is Part.AGENT else f"{node.part} of {node}"
+
+
 def _owner(visited: Node) -> Node:
-    return visited if visited.part is Part.DIGEST else agent_node(visited.agent)
+    if visited.part is Part.DIGEST:
+        return visited
+    owner = agent_node(visited.agent)
+    return spool_node(owner) if visited.part is Part.SPOOL else owner
+
+
+def _above(draft: Draft, visited: Node) -> Node | None:
+    """The buffer whose blocks these are: the one it is chained to, or for a spool the one it stands in for."""
+    if visited.part is Part.SPOOL:
+        return buffer_node(visited.agent, visited.name)
+    return upstream(draft.graph, visited) if visited.part is Part.BUFFER else None
 
 
 def _cursors(draft: Draft) -> np.ndarray:
@@ -85,7 +100,7 @@ def _cursors(draft: Draft) -> np.ndarray:
     rows = []
     for row, node in enumerate(draft.cursors):
         head = node._replace(part=Part.BUFFER)
-        above = upstream(draft.graph, node) if node.part is Part.BUFFER else None
+        above = _above(draft, node)
         # The buffers of a restore media agent are filled, not visited: what they feed is the first of its chain.
         chained = above if above in cursor_row else None
         cursor_row[node] = row
@@ -93,6 +108,10 @@ def _cursors(draft: Draft) -> np.ndarray:
         upstream_row = NONE if chained is None else cursor_row[chained]
         rows.append((stream_row[head], agent_row[_owner(node)], upstream_row, depth[node]))
     return _table(tables.CURSOR, rows)
+
+
+def _spool_lag(draft: Draft, node: Node) -> float:
+    return max(draft.agent(node).lag_seconds, SPOOL_LAG_SECONDS_MIN)
 
 
 def _agents(draft: Draft, drive_row: dict[str, int]) -> np.ndarray:
@@ -105,6 +124,11 @@ def _agents(draft: Draft, drive_row: dict[str, int]) -> np.ndarray:
         thread = draft.threads[node]
         if node.part is Part.DIGEST:
             rows.append((Kind.DIGEST, OnLag.WAIT, NONE, NONE, first_cursor, cursors, 1, thread, 0, 0.0, 0, 0.0))
+        elif node.part is Part.SPOOL:
+            run, segment, late = draft.agent(node).run_blocks, segment_bytes(draft), _spool_lag(draft, node)
+            rows.append(
+                (Kind.SPOOL, OnLag.DETACH, NONE, NONE, first_cursor, cursors, run, thread, 0, late, segment, 0.0)
+            )
         else:
             agent = draft.agent(node)
             rows.append(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import networkx as nx  # type: ignore[import-untyped]
 
 from tapeloom.compile.draft import Draft
-from tapeloom.graph import Part, buffer_node, coupled_agents, parts
+from tapeloom.graph import Part, buffer_node, coupled_agents, parts, spool_node
 
 
 def order(draft: Draft) -> None:
@@ -25,3 +25,7 @@ def order(draft: Draft) -> None:
             draft.cursors += [buffer for buffer in buffers if buffer in draft.graph]
     draft.agents += digests
     draft.cursors += digests
+    draft.agents += draft.spools
+    for spool in draft.spools:
+        mirrored = [node for node in draft.cursors if node.part is Part.BUFFER and node.agent == spool.agent]
+        draft.cursors += map(spool_node, mirrored)

@@ -104,6 +104,16 @@ class ServerForm(Form):
         examples=["256MiB", "2GiB"],
         description="All slots of one job together. The process itself takes a little more.",
     )
+    spool: PathText | None = Field(
+        default=None,
+        examples=["/var/spool/tapeloom"],
+        description='Folder, best on a fast disk, for what agents with on_lag = "spool" are late with. Default: in `state`.',
+    )
+    spool_max: Size = Field(
+        default=limits.SPOOL_BYTES_DEFAULT,
+        examples=["100GB"],
+        description="What all agents of one job may have in `spool` at once; an agent that finds it full is detached.",
+    )
 
     @field_validator("memory")
     @classmethod
@@ -115,6 +125,18 @@ class ServerForm(Form):
                 f"at least {quoted(units.show_bytes(least))}, and as much again for each further stream",
             )
         return memory
+
+    @field_validator("spool_max")
+    @classmethod
+    def _holds_segments(cls, spool_max: int, info: ValidationInfo) -> int:
+        segments, blocks = limits.SPOOL_SEGMENTS_MIN, limits.SPOOL_SEGMENT_BLOCKS_MIN
+        least = segments * blocks * info.data.get("block", limits.BLOCK_BYTES_MIN)
+        if spool_max < least:
+            raise Malformed(
+                f"{units.show_bytes(spool_max)} cannot hold {segments} segments of {blocks} blocks",
+                f"at least {quoted(units.show_bytes(least))}",
+            )
+        return spool_max
 
 
 class DriveForm(Form):

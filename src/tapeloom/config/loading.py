@@ -16,7 +16,7 @@ from tapeloom.config.check import check
 from tapeloom.config.devices import split_device
 from tapeloom.config.faults import Path as KeyPath
 from tapeloom.config.faults import dotted, quoted
-from tapeloom.config.forms import AgentForm, ConfigForm, DriveForm, GroupForm, SourceForm, WritingForm
+from tapeloom.config.forms import AgentForm, ConfigForm, DriveForm, GroupForm, ServerForm, SourceForm, WritingForm
 from tapeloom.config.model import Agent, Config, Drive, Group, Kind, OnLag, Server, Source, line_of
 from tapeloom.config.places import key_lines
 from tapeloom.config.wording import faults_of
@@ -137,7 +137,7 @@ class _Builder:
         return Config(
             file=self._file,
             folder=self._folder,
-            server=Server(self._path(form.server.state), form.server.block, form.server.memory),
+            server=self._server(form.server),
             drives={name: self._drive(name, drive) for name, drive in form.drives.items()},
             sources={name: self._source(name, source) for name, source in form.sources.items()},
             agents={agent.name: agent for agent in agents},
@@ -152,6 +152,11 @@ class _Builder:
     def _path(self, text: str) -> Path:
         # not resolved, and ".." left alone: a folder may be a link
         return self._folder / text
+
+    def _server(self, form: ServerForm) -> Server:
+        state = self._path(form.state)
+        spool = state / "spool" if form.spool is None else self._path(form.spool)
+        return Server(state, form.block, form.memory, spool, form.spool_max)
 
     def _drive(self, name: str, form: DriveForm) -> Drive:
         device = split_device(form.device)

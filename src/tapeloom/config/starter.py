@@ -20,6 +20,8 @@ _TEXT: Final = """\
 state = "state"                     # folder of the catalog and of the records of jobs
 block = "512KiB"                    # tape block, header included: a multiple of 4KiB, 16KiB to 8MiB
 memory = "256MiB"                   # all slots of one job
+# spool = "/fast/disk/spool"        # folder for on_lag = "spool"; where none is named: a folder in state
+# spool_max = "100GB"               # what a job may have there at once
 
 [drives]                            # the recorders: name = device
 R1 = "vtape:tapes/R1"               # "vtape:FOLDER": virtual tapes, files in that folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,11 +14,14 @@ from tapeloom.catalog import Catalog, JobRow, JobStatus, Outcome, Place
 from tapeloom.catalog.ledger import JobLedger
 from tapeloom.compile import compile_job
 from tapeloom.config import Config
+from tapeloom.device import Device
+from tapeloom.errors import UsageError
 from tapeloom.ident import new_id
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.sources import make_source
 from tapeloom.runtime import Ending, Job, JobObject, JobResult, Objects, Source, State
 from tapeloom.runtime.producer import ProducerSource
+from tapeloom.runtime.spool import SpoolDisk, SpoolStatistics
 from tapeloom.schedule import NONE, Feed, Kind, Schedule
 from tapeloom.volume.header import Level
 from tapeloom.volume.writer import Errand, VolumeWriter, Whose
@@ -102,7 +105,6 @@ class Backup:
         return BackupResult(self.id, status, result.objects, agents, table, untouched, result.stopped, result.seconds)
 
     def _report(self, result: JobResult, agents: Sequence[AgentEnd], untouched: Sequence[str]) -> dict[str, object]:
-        arena = self.job.arena
         rows = {str(name): row for row, name in enumerate(self.schedule.agent_names)}
         return {
             "seconds": round(result.seconds, 3),
@@ -115,7 +117,8 @@ class Backup:
                     "drive": one.drive,
                     "ending": one.ending.value,
                     "why": one.why,
-                    **run_figures(arena.agent_statistics(rows[one.agent])),
+                    **run_figures(self.job.agent_statistics(rows[one.agent])),
+                    **_spool_figures(self.job.spooled(rows[one.agent])),
                 }
                 for one in agents
             ],
@@ -135,6 +138,10 @@ def run_figures(statistics: _kernel.AgentStatistics) -> dict[str, object]:
         "device_seconds": round(statistics.device_ns / 1e9, 3),
         "sleeps": statistics.sleeps,
     }
+
+
+def _spool_figures(statistics: SpoolStatistics | None) -> dict[str, object]:
+    return {} if statistics is None else {"spooled_blocks": statistics.blocks, "spooled_bytes": statistics.bytes}
 
 
 class _Recorder:
@@ -199,6 +206,7 @@ def open_backup(
         A drive or the state folder is in another process's hands.
     """
     schedule = compile_job(config, groups)
+    _refuse_restore_groups(config, schedule)
     here = producers or {}
     sources = [_source(config, str(name), here, on_waiting) for name in schedule.source_names]
     segments = [
@@ -207,11 +215,13 @@ def open_backup(
         if stream["feed"] == Feed.PRODUCER and str(schedule.source_names[stream["first_source"]]) not in here
     ]
     job_id = new_id()
+    hung: set[str] = set()
     with ExitStack() as stack:
         catalog = stack.enter_context(Catalog.open(config.server.state))
-        devices = {
-            str(name): stack.enter_context(open_configured(config.drives[str(name)])) for name in schedule.drive_names
-        }
+        devices = {}
+        for name in map(str, schedule.drive_names):
+            devices[name] = open_configured(config.drives[name])
+            stack.callback(_leave, devices[name], hung)
         names = sorted({group_of(schedule, row) for row in range(len(schedule.agents)) if is_primary(schedule, row)})
         recorder = _Recorder(catalog, job_id, _copies(schedule))
         objects = Objects(recorder)
@@ -227,9 +237,28 @@ def open_backup(
             for row, agent in enumerate(schedule.agents)
             if agent["drive"] != NONE
         }
-        job = Job(schedule, tapes, sources, objects, segments)
+        disk = None
+        if Kind.SPOOL in schedule.agents["kind"]:
+            disk = stack.enter_context(SpoolDisk(config.server.spool, str(job_id), config.server.spool_max))
+        job = Job(schedule, tapes, sources, objects, segments, disk)
         catalog.begin_job(job_id, kind="backup", groups=names)
-        yield Backup(config, schedule, catalog, job_id, job, names)
+        backup = Backup(config, schedule, catalog, job_id, job, names)
+        try:
+            yield backup
+        finally:
+            hung |= {str(schedule.drive_names[schedule.agents[row]["drive"]]) for row in job.hung}
+
+
+def _leave(device: Device, hung: Collection[str]) -> None:
+    """Closes a drive, but not under a call that may still come back: such a one stays reserved as long as this process lives."""
+    if device.name not in hung or device.wait_hang(0):
+        device.close()
+
+
+def _refuse_restore_groups(config: Config, schedule: Schedule) -> None:
+    for name, kind in zip(schedule.group_names, schedule.group_kinds, strict=True):
+        if kind == Kind.RESTORE:
+            raise UsageError(f"{config.shown}: restore.{name} is no backup group, which is what a backup starts from")
 
 
 def group_of(schedule: Schedule, agent: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,17 +69,19 @@ def restore(
     existing: Existing = "fail",
     in_place: bool = False,
     numeric_owner: bool = False,
+    on_open: Callable[[Object, Reading], None] = lambda item, reading: None,
 ) -> RestoreResult:
     """Restores an object into the folder `target`.
 
     A tree's root lands on `target` itself; a command's or a program's sequence becomes a file in it with the source's
-    name.
+    name. `on_open` is told what is about to be restored; `reading.sequence.offset` says how far it is, at any time.
 
     Raises
     ------
     NotFound, RestoreError, FormatError, DeviceError
     """
     with open_object(config, name, copy=copy, volume=volume, partial=partial) as (item, reading):
+        on_open(item, reading)
         try:
             if item.content == Content.PAX:
                 report = restore_tree(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tapeloom.plan.predict import Flow, predict, streams_of_agents
-from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, Prediction, Stage, Thread
+from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, Prediction, SpoolPlan, Stage, Thread
 from tapeloom.quantity import rough_rate
 from tapeloom.schedule import NONE, Feed, Kind, OnLag, Schedule
 
@@ -45,6 +45,7 @@ def make(config: Config, schedule: Schedule, remarks: Iterable[str] = ()) -> Pla
         slots_common=schedule.slots_common,
         chains=chains,
         agents=agents,
+        spools=_spools(config, schedule),
         memory=memory,
         memory_bytes=schedule.memory_bytes,
         processes=1,
@@ -59,7 +60,7 @@ def trees(config: Config, schedule: Schedule) -> list[tuple[Stage, ...]]:
     below: defaultdict[int, list[int]] = defaultdict(list)
     first: defaultdict[int, list[int]] = defaultdict(list)
     for row, cursor in enumerate(schedule.cursors):
-        if schedule.agents["kind"][cursor["agent"]] == Kind.DIGEST:
+        if schedule.agents["drive"][cursor["agent"]] == NONE:
             continue
         if cursor["upstream"] == NONE:
             first[int(cursor["stream"])].append(row)
@@ -129,7 +130,7 @@ def _agents(config: Config, schedule: Schedule, flow: Flow) -> tuple[AgentPlan, 
     plans = []
     for row, streams in enumerate(streams_of_agents(schedule)):
         agent = schedule.agents[row]
-        if agent["kind"] == Kind.DIGEST:
+        if agent["drive"] == NONE:
             continue
         name = str(schedule.agent_names[row])
         first = int(agent["first_cursor"])
@@ -154,6 +155,20 @@ def _agents(config: Config, schedule: Schedule, flow: Flow) -> tuple[AgentPlan, 
     return tuple(plans)
 
 
+def _spools(config: Config, schedule: Schedule) -> tuple[SpoolPlan, ...]:
+    server = config.server
+    return tuple(
+        SpoolPlan(
+            agent=str(schedule.agent_names[schedule.cursors["agent"][schedule.cursors["upstream"][agent["first_cursor"]]]]),
+            folder=str(server.spool),
+            bytes_max=server.spool_max,
+            segment_bytes=int(agent["checkpoint_bytes"]),
+        )
+        for agent in schedule.agents
+        if agent["kind"] == Kind.SPOOL
+    )
+
+
 def _threads(schedule: Schedule, chains: tuple[Chain, ...]) -> tuple[Thread, ...]:
     threads = [
         Thread(int(stream["thread"]), f"read {', then '.join(chain.sources)} for {_first_buffer(chain)}")
@@ -162,7 +177,10 @@ def _threads(schedule: Schedule, chains: tuple[Chain, ...]) -> tuple[Thread, ...
     ]
     for row, agent in enumerate(schedule.agents):
         name = str(schedule.agent_names[row])
-        if agent["kind"] != Kind.DIGEST:
+        if agent["kind"] == Kind.SPOOL:
+            threads.append(Thread(int(agent["thread"]) + 1, f"{name} is read back, started when it lags"))
+            name = f"{name} is filled, started when it lags"
+        elif agent["kind"] != Kind.DIGEST:
             verb = "reads" if agent["kind"] == Kind.RESTORE else "writes"
             name = f"{name} {verb} {schedule.drive_names[agent['drive']]}"
         threads.append(Thread(int(agent["thread"]), name))

@@ -57,6 +57,16 @@ class AgentPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolPlan:
+    """Where an agent's blocks go when it lags. All agents of the job share `bytes_max`."""
+
+    agent: str
+    folder: str
+    bytes_max: int
+    segment_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryItem:
     name: str
     count: int
@@ -95,6 +105,7 @@ class Plan:
     slots_common: int
     chains: tuple[Chain, ...]
     agents: tuple[AgentPlan, ...]
+    spools: tuple[SpoolPlan, ...]
     memory: tuple[MemoryItem, ...]
     memory_bytes: int
     processes: int

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tapeloom.plan.records import Chain, Plan
-from tapeloom.quantity import rough_rate, rough_size
+from tapeloom.quantity import rough_bytes, rough_rate, rough_size
 
 COLUMNS = 100
 
@@ -25,6 +25,7 @@ def to_text(plan: Plan) -> str:
         _section("Chains", _chains(plan)),
         _section("Slots", _slots(plan)),
         _section("Media agents", _agents(plan)),
+        *([_section("Spools", _spools(plan))] if plan.spools else []),
         _section("Memory", _memory(plan)),
         _section("Processes and threads", _threads(plan)),
         _section("Bottleneck", _bottleneck(plan)),
@@ -125,6 +126,18 @@ def _agents(plan: Plan) -> list[str]:
             )
         )
     return _table(rows, right=(3, 5, 6, 7))
+
+
+def _spools(plan: Plan) -> list[str]:
+    return [
+        line
+        for spool in plan.spools
+        for line in _wrap(
+            f"spool of {spool.agent}: up to {rough_bytes(spool.bytes_max)} in {spool.folder}, used when it lags, in segments "
+            f"of {rough_bytes(spool.segment_bytes)}",
+            "",
+        )
+    ]
 
 
 def _memory(plan: Plan) -> list[str]:

@@ -9,6 +9,7 @@ stream    one thread a stream: its sources, one after another, into slots
 media     one thread a media agent: turns of the kernel's loop, checkpoints, volumes
 digest    one thread a digest: reads along
 lag       who holds the others up, and when that is enough
+spool     an agent that lags goes on from disk
 job       all of it together, from the first thread to the last word
 ========  =====================================================================================
 """

@@ -11,7 +11,7 @@ import numpy as np
 from tapeloom import _kernel
 from tapeloom.errors import UsageError
 from tapeloom.limits import MIB, PATIENCE_SECONDS, PRODUCER_END_SLOTS
-from tapeloom.schedule import Feed, Schedule
+from tapeloom.schedule import Feed, Kind, Schedule
 
 
 def plans(schedule: Schedule, segments: Collection[int]) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]:
@@ -35,6 +35,7 @@ def plans(schedule: Schedule, segments: Collection[int]) -> tuple[int, int, np.n
         cursors[name] = schedule.cursors[name]
     for name in ("first_cursor", "cursors", "run_blocks"):
         agents[name] = schedule.agents[name]
+    agents["dormant"] = schedule.agents["kind"] == Kind.SPOOL
     agents["patience_ns"] = round(PATIENCE_SECONDS * 1e9)
     return schedule.slot_bytes, schedule.slots_common, streams, cursors, agents
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from tapeloom import _kernel
 from tapeloom.errors import BlockDamaged, Stopped
+from tapeloom.runtime.manners import give_way
 from tapeloom.runtime.objects import Objects
 
 
@@ -18,6 +19,7 @@ class Digest:
         self._objects = objects
 
     def run(self) -> None:
+        give_way()
         try:
             while (id := self._drain.next_object()) is not None:
                 state = hashlib.sha256()

@@ -8,18 +8,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tapeloom._kernel import Stop
+from tapeloom._kernel import AgentStatistics, Stop
 from tapeloom.runtime import arena as arenas
 from tapeloom.runtime.digest import Digest
 from tapeloom.runtime.lag import LagWatch
 from tapeloom.runtime.media import AgentResult, Ending, MediaAgent, Tape
 from tapeloom.runtime.objects import JobObject, Objects
+from tapeloom.runtime.spool import Spool, SpoolDisk, SpoolStatistics
 from tapeloom.runtime.stream import Source, Stream
 from tapeloom.schedule import Kind, Schedule
 
 TICK_SECONDS = 0.25
 HUNG_SECONDS = 5.0
 """How long an agent that was given up may still be with its drive before nobody waits for it any more."""
+SPOOLING_HUNG_SECONDS = 15 * 60.0
+"""The same for an agent that goes on from its spool: long enough for a drive that tries again and again, or a changer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Job:
         For each row of `schedule.sources`.
     segments
         Rows of the streams whose producer stands in another process.
+    disk
+        Where agents spool; a schedule with SPOOL agents needs one.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Job:
         sources: Sequence[Source],
         objects: Objects,
         segments: Collection[int] = (),
+        disk: SpoolDisk | None = None,
     ):
         self.schedule = schedule
         self.objects = objects
@@ -69,7 +75,9 @@ class Job:
         self._results: dict[int, AgentResult] = {}
         self._bugs: list[BaseException] = []
         self._stopped = False
-        self._lag = LagWatch(schedule, self.arena, self.detach)
+        self._lag = LagWatch(schedule, self.arena, self.lags)
+        self._spools = self._make_spools(disk)
+        self._changing_places = threading.Lock()
         self._agents = {
             row: MediaAgent(
                 self.arena,
@@ -77,6 +85,7 @@ class Job:
                 tape,
                 checkpoint_bytes=int(schedule.agents[row]["checkpoint_bytes"]),
                 checkpoint_seconds=float(schedule.agents[row]["checkpoint_seconds"]),
+                spool=self._spools.get(row),
             )
             for row, tape in tapes.items()
         }
@@ -104,6 +113,8 @@ class Job:
                 self._drive_cursors[cursor["stream"]].append(row)
         self._workers: list[threading.Thread] = []
         self._media: dict[int, threading.Thread] = {}
+        self._fillers: dict[Spool, threading.Thread] = {}
+        self._readers: list[threading.Thread] = []
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> JobResult:
         """Runs to the end. `on_tick` is called a few times a second by the calling thread.
@@ -125,6 +136,8 @@ class Job:
             self.stop(Stop.NOW)
             self._watch(lambda: None)
             raise
+        finally:
+            self._close_spools()
         if self._bugs:
             raise self._bugs[0]
         return JobResult(
@@ -141,12 +154,67 @@ class Job:
         self.arena.stop(how)
         for stream in self._streams:
             stream.stop()
+        if how is Stop.NOW:
+            for spool in self._spools.values():
+                spool.stop()
+
+    def agent_statistics(self, agent: int) -> AgentStatistics:
+        """What an agent with a drive did, from the streams and from its spool."""
+        return self._agents[agent].statistics()
+
+    def spooled(self, agent: int) -> SpoolStatistics | None:
+        """What went through an agent's spool; None where it has none."""
+        return self._spools[agent].statistics() if agent in self._spools else None
+
+    @property
+    def hung(self) -> list[int]:
+        """Agents whose thread has not come back, by row. Empty before and after any other run."""
+        return [row for row, thread in self._media.items() if thread.is_alive()]
 
     def detach(self, agent: int, why: str) -> None:
         """Takes an agent out of its chains; everything else goes on."""
         self._agents[agent].detached_because = why
+        self._take_out(agent)
+
+    def _take_out(self, agent: int) -> None:
         self.arena.detach(agent)
+        if agent in self._spools:
+            self._spools[agent].detach()
         self._let_go()
+
+    def _make_spools(self, disk: SpoolDisk | None) -> dict[int, Spool]:
+        """By the agent that each is for."""
+        spools = {}
+        for row, agent in enumerate(self.schedule.agents):
+            if agent["kind"] == Kind.SPOOL:
+                assert disk is not None, "a schedule with spools needs a disk for them"
+                spool = Spool(self.schedule, row, self.arena, disk, self.objects, self._let_go)
+                spools[spool.owner] = spool
+        return spools
+
+    def lags(self, agent: int, why: str) -> None:
+        """An agent is too slow for the others: it goes on from its spool, or is detached where it has none. By the thread of
+        `run`. A spool agent may lag, too."""
+        for spool in self._spools.values():
+            if spool.row == agent:
+                return spool.hold_nobody_up(why)
+        if agent not in self._spools:
+            return self.detach(agent, why)
+        self._agents[agent].detached_because = why
+        spool = self._spools[agent]
+        with self._changing_places:
+            spool.take_over()
+        name = str(self.schedule.agent_names[spool.row])
+        self._fillers[spool] = self._thread(name, spool.fill)
+        self._readers.append(self._thread(f"{name}, back", spool.read_back))
+        self._fillers[spool].start()
+        self._readers[-1].start()
+
+    def _close_spools(self) -> None:
+        for spool in self._spools.values():
+            spool.stop()
+        for reader in self._readers:
+            reader.join()
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -163,14 +231,15 @@ class Job:
     def _run_agent(self, agent: MediaAgent) -> None:
         result = agent.run()
         if result.ending is not Ending.COMPLETE:
-            self.arena.detach(result.agent)
-            self._let_go()
+            self._take_out(result.agent)
         self._results.setdefault(result.agent, result)
 
     def _let_go(self) -> None:
         """A stream that no drive takes any more needs no source, and a digest alone is no reason to read one."""
         for row, stream in enumerate(self._streams):
-            if all(self.arena.cursor_statistics(cursor).detached for cursor in self._drive_cursors[row]):
+            with self._changing_places:
+                places = [self.arena.cursor_statistics(cursor) for cursor in self._drive_cursors[row]]
+            if all(place.detached for place in places):
                 for digest in self._digest_agents[row]:
                     self.arena.detach(digest)
                 stream.stop()
@@ -197,6 +266,8 @@ class Job:
             if any(stream.stuck for stream in self._streams):
                 self.arena.stop(Stop.NOW)  # nothing is left that this could cut short
             return False
+        if any(thread.is_alive() and not spool.hangs(HUNG_SECONDS) for spool, thread in self._fillers.items()):
+            return False
         for row in hung:
             self._results[row] = AgentResult(row, Ending.HUNG, self._why_hung(row))
         return True
@@ -204,13 +275,16 @@ class Job:
     def _hangs(self, row: int) -> bool:
         """Whether nobody waits for this agent any more, and it has been with its drive for too long."""
         since = self._agents[row].in_call_since_ns
-        given_up = self.arena.agent_statistics(row).detached or self.arena.stopping is Stop.NOW
-        return given_up and since != 0 and time.monotonic_ns() - since >= HUNG_SECONDS * 1e9
+        stopped = self.arena.stopping is Stop.NOW
+        given_up = self.arena.agent_statistics(row).detached or stopped
+        spools = row in self._spools and not self._agents[row].statistics().detached and not stopped
+        patience = SPOOLING_HUNG_SECONDS if spools else HUNG_SECONDS
+        return given_up and since != 0 and time.monotonic_ns() - since >= patience * 1e9
 
     def _why_hung(self, row: int) -> str:
         seconds = (time.monotonic_ns() - self._agents[row].in_call_since_ns) / 1e9
         why = f"its drive has not come back from a call for {seconds:.0f} s"
-        before = self._agents[row].detached_because
+        before = self._agents[row].why_detached
         return f"{before}; {why}" if before else why
 
     def _give_up_stuck(self, hung: Collection[int]) -> None:

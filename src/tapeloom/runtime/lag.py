@@ -3,8 +3,9 @@
 A buffer lags when it stands behind another drive's buffer of its stream. It holds the others up while the stream's
 producer waits for a slot, the foremost drive has written all there is, and this buffer is the one furthest behind: so
 two equally fast drives never blame one another, and what is added up is the time that was really lost. An agent that
-detaches on lag may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the reason is:
-a slow drive, one that hangs, one that waits for a cartridge.
+does not make the others wait may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the
+reason is: a slow drive, one that hangs, one that waits for a cartridge. A spool can hold the others up, too, but no drive
+is measured by it: a disk is faster.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from tapeloom.schedule import Kind, OnLag, Schedule
 class LagWatch:
     """Looks at all cursors every now and then; `tick` is called by one thread."""
 
-    def __init__(self, schedule: Schedule, arena: _kernel.Arena, detach: Callable[[int, str], None]):
+    def __init__(self, schedule: Schedule, arena: _kernel.Arena, lags: Callable[[int, str], None]):
         self._arena = arena
-        self._detach = detach
+        self._lags = lags
         self._block_bytes = schedule.block_bytes
         self._limits = {
             row: (int(agent["lag_bytes"]), float(agent["lag_seconds"]))
             for row, agent in enumerate(schedule.agents)
-            if agent["on_lag"] == OnLag.DETACH
+            if agent["on_lag"] != OnLag.WAIT
         }
         self._agent_of = [int(cursor["agent"]) for cursor in schedule.cursors]
         self._streams: dict[int, list[int]] = {}
         for row, cursor in enumerate(schedule.cursors):
             if schedule.agents[cursor["agent"]]["kind"] != Kind.DIGEST:
                 self._streams.setdefault(int(cursor["stream"]), []).append(row)
+        self._spools = {row for row, agent in enumerate(self._agent_of) if schedule.agents[agent]["kind"] == Kind.SPOOL}
         self._held_up = dict.fromkeys(self._limits, 0.0)
 
     def tick(self, seconds: float) -> None:
@@ -43,12 +45,15 @@ class LagWatch:
             attached = {row: place for row, place in places.items() if not place.detached}
             if len(attached) < 2:
                 continue
-            foremost = max(attached.values(), key=lambda place: place.released)
+            drives = [place for row, place in attached.items() if row not in self._spools]
+            if not drives:
+                continue
+            foremost = max(drives, key=lambda place: place.released)
             last = min(place.released for place in attached.values())
-            starving = now.waiting_since_ns != 0 and foremost.claimed == now.head
+            starving = now.waiting_since_ns != 0 and foremost.released == now.head
             for row, place in attached.items():
                 agent = self._agent_of[row]
-                if agent not in self._limits or place.released == foremost.released:
+                if agent not in self._limits or place.released >= foremost.released:
                     continue
                 lag_bytes, _ = self._limits[agent]
                 behind = (foremost.released - place.released) * self._block_bytes
@@ -64,4 +69,4 @@ class LagWatch:
 
     def _give_up(self, agent: int, why: str) -> None:
         if self._limits.pop(agent, None) is not None:
-            self._detach(agent, why)
+            self._lags(agent, why)

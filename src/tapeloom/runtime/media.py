@@ -12,6 +12,7 @@ import numpy as np
 from tapeloom import _kernel
 from tapeloom._kernel import TurnReason
 from tapeloom.errors import DeviceError, TapeloomError
+from tapeloom.runtime.spool import Spool
 
 
 class Tape(Protocol):
@@ -65,11 +66,21 @@ class AgentResult:
     why: str | None = None
 
 
+COUNTS = ("blocks", "bytes", "calls", "runs", "short_runs", "sleeps", "sleep_ns", "device_ns")
+
+
 class MediaAgent:
     """Drives one agent of the schedule. `run` is a thread's body and raises nothing but bugs."""
 
     def __init__(
-        self, arena: _kernel.Arena, row: int, tape: Tape, *, checkpoint_bytes: int, checkpoint_seconds: float
+        self,
+        arena: _kernel.Arena,
+        row: int,
+        tape: Tape,
+        *,
+        checkpoint_bytes: int,
+        checkpoint_seconds: float,
+        spool: Spool | None = None,
     ):
         self._arena = arena
         self._row = row
@@ -78,6 +89,7 @@ class MediaAgent:
         self._checkpoint_bytes = checkpoint_bytes
         self._checkpoint_seconds = checkpoint_seconds
         self._aside_since_ns = 0
+        self._spool = spool
         self.detached_because: str | None = None
         """Set by whoever detaches this agent, before it does."""
 
@@ -85,7 +97,19 @@ class MediaAgent:
     def in_call_since_ns(self) -> int:
         """Since when it has been with its drive without a look at anything else: a write of the kernel's, or a mount, records,
         a filemark. 0: it is not."""
-        return self._aside_since_ns or self._arena.agent_statistics(self._row).in_call_since_ns
+        return self._aside_since_ns or self.statistics().in_call_since_ns
+
+    def statistics(self) -> _kernel.AgentStatistics:
+        """What it did, from the job's streams and from its spool. `detached` only where something will never reach it."""
+        live = self._arena.agent_statistics(self._row)
+        if self._spool is None or not self._spool.took_over:
+            return live
+        spooled = self._spool.owner_statistics()
+        sums = {name: getattr(live, name) + getattr(spooled, name) for name in COUNTS}
+        detached = spooled.detached or self._spool.lost is not None
+        # In one call at a time: the sum is the one that is not 0.
+        since = live.in_call_since_ns + spooled.in_call_since_ns
+        return _kernel.AgentStatistics(**sums, in_call_since_ns=since, detached=detached)
 
     def run(self) -> AgentResult:
         self._aside_since_ns = time.monotonic_ns()
@@ -94,13 +118,17 @@ class MediaAgent:
             return self._write()
         except TapeloomError as error:
             return AgentResult(self._row, Ending.FAILED, str(error))
+        finally:
+            self._interleaver.let_go()
+            if self._spool is not None:
+                self._spool.stop()
 
     def _write(self) -> AgentResult:
-        tape = self._tape
+        tape, spool, interleaver = self._tape, self._spool, self._interleaver
         left, deadline_ns = self._until_checkpoint()
         while True:
             self._aside_since_ns = 0
-            turn = self._interleaver.turn(
+            turn = interleaver.turn(
                 tape.ops_address,
                 tape.handle_address,
                 position=tape.position,
@@ -117,16 +145,23 @@ class MediaAgent:
                 case TurnReason.EARLY_WARNING | TurnReason.END_OF_MEDIUM:
                     tape.next_volume()
                     left, deadline_ns = self._until_checkpoint()
-                case TurnReason.ENDED:
+                case TurnReason.DETACHED if spool and spool.took_over and interleaver is self._interleaver:
+                    interleaver = spool.interleaver
+                case TurnReason.ENDED if spool is None or spool.lost is None:
                     tape.finish()
                     return AgentResult(self._row, Ending.COMPLETE)
-                case TurnReason.DETACHED:
+                case TurnReason.ENDED | TurnReason.DETACHED:
                     tape.finish()
-                    return AgentResult(self._row, Ending.DETACHED, self.detached_because)
+                    return AgentResult(self._row, Ending.DETACHED, self.why_detached)
                 case TurnReason.STOPPED:
                     return AgentResult(self._row, Ending.STOPPED, "the job was stopped at once")
                 case TurnReason.FAILED:
                     raise tape.failure(turn.status)
+
+    @property
+    def why_detached(self) -> str | None:
+        lost = self._spool.lost if self._spool is not None else None
+        return "; ".join(why for why in (self.detached_because, lost) if why) or None
 
     def _until_checkpoint(self) -> tuple[int, int]:
         """Bytes and the point of time at which the next checkpoint is due."""

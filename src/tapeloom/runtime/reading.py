@@ -18,7 +18,7 @@ from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Stop, Verdict
 from tapeloom.device import Device
 from tapeloom.errors import BlockDamaged, Stopped, TapeloomError
-from tapeloom.limits import MIB, PAGE_BYTES
+from tapeloom.limits import MIB, PAGE_BYTES, PATIENCE_SECONDS
 from tapeloom.runtime.arena import allocate
 
 POOL, STREAM = 0, 1
@@ -238,9 +238,10 @@ class _Lost(Exception):
     """No copy has a block."""
 
 
-def restore_arena(slot_bytes: int, slots: int) -> _kernel.Arena:
+def restore_arena(slot_bytes: int, slots: int, run_blocks: int = 1) -> _kernel.Arena:
     """A pool that a drive reads into, and one stream with one reader."""
     streams = np.array([(0, slots, 0), (0, slots, 0)], _kernel.STREAM_PLAN)
     cursors = np.array([(STREAM, 0)], _kernel.CURSOR_PLAN)
-    agents = np.array([(0, 1, 1, 0, 0)], _kernel.AGENT_PLAN)
+    patience_ns = round(PATIENCE_SECONDS * 1e9)
+    agents = np.array([(0, 1, run_blocks, 0, patience_ns)], _kernel.AGENT_PLAN)
     return allocate(slot_bytes, slots, streams, cursors, agents)

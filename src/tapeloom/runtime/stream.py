@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
 from tapeloom.ident import new_id
+from tapeloom.runtime.manners import give_way
 from tapeloom.runtime.objects import JobObject, Objects, State
 
 
@@ -82,6 +83,7 @@ class Stream:
         return self._stuck is not None
 
     def run(self) -> None:
+        give_way()
         try:
             for source in self._sources:
                 if self._stopped or self._arena.stopping:

@@ -104,7 +104,7 @@ class VolumeWriter:
 
     def checkpoint(self) -> None:
         runs = self._take_pending()
-        self._write(self._checkpoint_record(runs))
+        self._write_if_room(self._checkpoint_record(runs))
         self._receipt(runs)
 
     def next_volume(self) -> None:
@@ -113,9 +113,7 @@ class VolumeWriter:
         self._write_if_room(self._checkpoint_record(runs))
         self._write_if_room(self._volume_end(runs))
         self._receipt(runs)
-        self._ledger.append_ends(volume.id, self._errand.agent)
-        self._ledger.volume_full(volume.id)
-        self._device.unload()
+        self._put_away_full()
         self._mount(previous=volume)
 
     def finish(self) -> None:
@@ -134,6 +132,17 @@ class VolumeWriter:
         return self._volume
 
     def _mount(self, previous: Mounted | None) -> None:
+        """The volume to go on with. One that an earlier job filled so far that not even job-start fits is full, and the next one
+        is taken."""
+        try:
+            self._begin_on(previous)
+        except EndOfMedium:
+            if self._volume is None or self._volume is previous:
+                raise  # not even a label fits
+            self._put_away_full()
+            self._begin_on(previous)
+
+    def _begin_on(self, previous: Mounted | None) -> None:
         errand = self._errand
         self._volume = mount_for_append(
             self._device,
@@ -157,6 +166,11 @@ class VolumeWriter:
                 streams=errand.streams,
             )
         )
+
+    def _put_away_full(self) -> None:
+        self._ledger.append_ends(self._mounted.id, self._errand.agent)
+        self._ledger.volume_full(self._mounted.id)
+        self._device.unload()
 
     def _take_pending(self) -> Runs:
         runs = run_tables.merge(np.concatenate(self._pending)) if self._pending else run_tables.table()

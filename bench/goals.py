@@ -1,0 +1,71 @@
+"""The figures, and what each is to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`at_most` or `at_least` where there is a goal; neither: a figure to look at beside the others."""
+
+    text: str
+    unit: str = ""
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def wanted(self) -> str:
+        if self.at_most is not None:
+            return f"≤ {self.at_most:g}"
+        return f"≥ {self.at_least:g}" if self.at_least is not None else ""
+
+    def met(self, value: float) -> bool | None:
+        if self.at_most is not None:
+            return value <= self.at_most
+        return value >= self.at_least if self.at_least is not None else None
+
+
+GOALS: dict[str, Goal] = {
+    "kernel_1": Goal("kernel alone, 1 buffer: a block from producer to device", "ns", at_most=1000),
+    "kernel_1000": Goal("kernel alone, 1000 buffers", "ns", at_most=1000),
+    **{
+        f"paced_{drives}_{key}": goal
+        for drives in (1, 4, 8)
+        for key, goal in {
+            "rate": Goal(f"{drives} × 400 MB/s: reached by the slowest drive", "MB/s"),
+            "cpu": Goal(f"{drives} × 400 MB/s: CPU s per GB", "s"),
+            "writes": Goal(f"{drives} × 400 MB/s: device calls a block", at_most=1),
+            "wakes": Goal(f"{drives} × 400 MB/s: wake-ups a block", at_most=1),
+            "calls": Goal(f"{drives} × 400 MB/s: system calls a block, all"),
+        }.items()
+    },
+    "engine_rate": Goal("8 cached files → 1 null drive, rate : plain read + CRC32C", at_least=0.9),
+    "engine_cpu": Goal("the same, CPU a byte : plain"),
+    "engine_gbs": Goal("the same, absolute", "GB/s"),
+    "plain_gbs": Goal("plain read + CRC32C, absolute", "GB/s"),
+    "mirrors_null": Goal("two more mirror stages on null drives: CPU : without", at_most=1.05),
+    "mirrors_null_threads": Goal("the same, by the CPU time of the mirrors' own threads", at_most=1.05),
+    "mirrors_tape": Goal("a mirror stage on an O_DIRECT virtual tape: its CPU : plain O_DIRECT writer", at_most=1.1),
+    "mirrors_tape_cpu": Goal("a mirror stage on an O_DIRECT virtual tape: CPU s per GB", "s"),
+    "writer_cpu": Goal("plain O_DIRECT writer: CPU s per GB", "s"),
+    "backup_rate": Goal("backup, archive and catalog included: rate : engine alone", at_least=0.7),
+    "backup_cpu": Goal("the same, CPU a byte : engine alone"),
+    "backup_gbs": Goal("the same, absolute", "GB/s"),
+    "backup_cpu_gb": Goal("the same, CPU s per GB", "s"),
+    "digest_rate": Goal("backup with SHA-256 of each object: rate : engine alone"),
+    "digest_cpu": Goal("the same, CPU a byte : engine alone"),
+    "digest_gbs": Goal("the same, absolute", "GB/s"),
+    "digest_cpu_gb": Goal("the same, CPU s per GB", "s"),
+    "mbuffer_1_gbs": Goal("beside it: mbuffer, one output", "GB/s"),
+    "mbuffer_1_cpu_gb": Goal("mbuffer, one output: CPU s per GB", "s"),
+    "mbuffer_3_gbs": Goal("beside it: mbuffer, three outputs", "GB/s"),
+    "mbuffer_3_cpu_gb": Goal("mbuffer, three outputs: CPU s per GB", "s"),
+    "tar_gbs": Goal("beside it: GNU tar", "GB/s"),
+    "tar_cpu_gb": Goal("GNU tar: CPU s per GB", "s"),
+    "tape_rate": Goal("8 streams → 1 O_DIRECT virtual tape: rate : plain O_DIRECT writer", at_least=0.9),
+    "writer_gbs": Goal("plain O_DIRECT writer, absolute", "GB/s"),
+    "tape_gbs": Goal("the same, absolute", "GB/s"),
+    "restore_bytes": Goal("restoring one of 8 interleaved objects: bytes read : the object's", at_most=1.2),
+    "memory": Goal("memory of a backup beside the plan's sum", "MiB", at_most=80),
+}

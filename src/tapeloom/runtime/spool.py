@@ -1,0 +1,334 @@
+"""An agent that lags goes on from a spool: its blocks go to disk at the pace of the others, and from there to its drive at its own.
+
+::
+
+    the job's streams -> spool agent -> segments on disk -> reader -> an arena of its own -> the agent's drive
+                         `fill`                             `read_back`                      MediaAgent, its loop as ever
+
+The spool agent is the dormant twin that the compiler has put beside the agent. At `take_over` the kernel gives it the
+agent's places in all streams, so that no block is lost and none comes twice; the agent writes what it has in its hands and
+goes on from the spool to the end of the job. A segment is a virtual tape with nothing but blocks. It goes as soon as it has
+been read: if the drive fails after that, the copy has a hole with a spool as without one, and is completed from another.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from tapeloom import _kernel
+from tapeloom._kernel import SplitReason, Stop, TurnReason
+from tapeloom.device import Device, Trouble, open_drive
+from tapeloom.errors import BlockDamaged, Stopped, TapeloomError, UsageError
+from tapeloom.limits import PAGE_BYTES, SPOOL_SLOTS
+from tapeloom.quantity import rough_bytes
+from tapeloom.runtime.objects import Objects
+from tapeloom.runtime.reading import POOL, STREAM, restore_arena
+from tapeloom.schedule import NONE, Schedule
+
+CARTRIDGE = "blocks"
+SEGMENT_SECONDS = 1.0
+"""After so long a segment that is not full ends if the reader has nothing else: a drive that has caught up does not idle."""
+NO_LIMIT = 2**63 - 1
+
+
+@dataclass(slots=True)
+class Segment:
+    """A folder with a virtual tape in it. `reserved` bytes of the disk's share are its own."""
+
+    folder: Path
+    reserved: int
+    blocks: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStatistics:
+    """What went through the spool of one agent. All zero where it was never needed."""
+
+    segments: int
+    blocks: int
+    bytes: int
+
+
+class SpoolDisk:
+    """One job's share of the spool folder, in a folder of its own that goes with the job.
+
+    What jobs that died have left is removed when the next one begins: the lock of a dead job's folder is free. Safe to use
+    from any thread.
+
+    Parameters
+    ----------
+    bytes_max
+        What all segments of this job may hold at once.
+    trouble
+        What shall fail on every segment, for tests.
+    """
+
+    def __init__(self, folder: Path, job: str, bytes_max: int, trouble: Trouble | None = None):
+        self._all = folder
+        self._mine = folder / f"job-{job}"
+        self._bytes_max = self._free = bytes_max
+        self._trouble = trouble
+        self._guard = threading.Lock()
+        self._lock = -1
+
+    def __enter__(self) -> SpoolDisk:
+        """Makes the folders. UsageError: this cannot be done; nothing was touched."""
+        try:
+            self._all.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Held while a folder is made and locked, so that nobody takes it for a dead one's.
+            making = _locked(self._all, wait=True)
+            try:
+                self._remove_dead()
+                self._mine.mkdir(mode=0o700)
+                self._lock = _locked(self._mine, wait=False)
+            finally:
+                os.close(making)
+        except OSError as error:
+            raise UsageError(
+                f"the spool folder {self._all} cannot be used ({error.strerror}): make it writable, or name another one as "
+                "spool in [server]"
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._mine, ignore_errors=True)  # what stays for whatever reason, the next job removes
+        os.close(self._lock)
+
+    def new(self, name: str, bytes: int) -> Segment:
+        """An empty segment for so many bytes. TapeloomError: that is more than there is left, or the disk refuses."""
+        with self._guard:
+            if self._free < bytes:
+                used = f"{rough_bytes(self._bytes_max - self._free)} of spool_max {rough_bytes(self._bytes_max)} are used"
+                raise TapeloomError(f"the spool in {self._all} is full: {used}")
+            self._free -= bytes
+        segment = Segment(self._mine / name, bytes)
+        try:
+            with self.open(segment) as device:
+                device.new_cartridge(CARTRIDGE)
+        except TapeloomError:
+            self.remove(segment)
+            raise
+        return segment
+
+    def open(self, segment: Segment) -> Device:
+        """The segment's drive, nothing loaded."""
+        return open_drive(
+            f"vtape:{segment.folder}",
+            name=f"spool segment {segment.folder.name}",
+            capacity=segment.reserved,
+            early_warning=PAGE_BYTES,
+            trouble=self._trouble,
+        )
+
+    def trim(self, segment: Segment) -> None:
+        """Nothing more will be written: what it does not need is free for others."""
+        self._give_back(segment, min(segment.reserved, segment.bytes + segment.blocks * PAGE_BYTES))
+
+    def remove(self, segment: Segment) -> None:
+        shutil.rmtree(segment.folder, ignore_errors=True)
+        self._give_back(segment, 0)
+
+    def _give_back(self, segment: Segment, keeps: int) -> None:
+        with self._guard:
+            self._free += segment.reserved - keeps
+            segment.reserved = keeps
+
+    def _remove_dead(self) -> None:
+        for folder in self._all.glob("job-*"):
+            try:
+                lock = _locked(folder, wait=False)
+            except OSError:
+                continue  # its job lives, or it is none of ours
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(folder: Path, wait: bool) -> int:
+    """A descriptor that holds the folder's lock until it is closed, or its process is dead."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+class Spool:
+    """Of the agent `owner`, by the SPOOL agent in row `row`. Everything is allocated here; no thread runs before `take_over`.
+
+    `fill` and `read_back` are the bodies of two threads, and raise nothing but bugs. `on_lost` is called, by any thread, when
+    the spool takes no more.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        row: int,
+        arena: _kernel.Arena,
+        disk: SpoolDisk,
+        objects: Objects,
+        on_lost: Callable[[], None],
+    ):
+        agent = schedule.agents[row]
+        self.row = row
+        self.owner = owner_of(schedule, row)
+        self.took_over = False
+        self.lost: str | None = None
+        """Why something that waited for the agent will never reach it."""
+        self._job_arena = arena
+        self._disk = disk
+        self._objects = objects
+        self._on_lost = on_lost
+        self._segment_bytes = int(agent["checkpoint_bytes"])
+        self._filler = _kernel.Interleaver(arena, row, 4096)
+        self._arena = restore_arena(
+            schedule.slot_bytes, SPOOL_SLOTS, run_blocks=min(int(agent["run_blocks"]), SPOOL_SLOTS // 2)
+        )
+        self.interleaver = _kernel.Interleaver(self._arena, 0)
+        """What the owner goes on with after `take_over`."""
+        # None: whatever may follow is not read.
+        self._written: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
+        self._segments = 0
+        self._reader_waits = False
+
+    def take_over(self) -> None:
+        """Takes the owner's place in all its streams. Then the two threads start."""
+        self.took_over = True  # before the owner can hear of it
+        self._job_arena.hand_over(self.owner, self.row)
+
+    def give_up(self, why: str) -> None:
+        """Takes nothing more from the streams; what is spooled still reaches the owner."""
+        if self.lost is None:
+            self.lost = why
+        self._job_arena.detach(self.row)
+        self._on_lost()
+
+    def hold_nobody_up(self, why: str) -> None:
+        """The disk is too slow: as `give_up`, but nobody waits for `fill` either, which may never come back from it."""
+        self.give_up(f"its spool cannot keep up: {why}")
+        self._written.put(None)
+
+    def hangs(self, seconds: float) -> bool:
+        """Whether it was given up and is still with its disk, for so long."""
+        since = self._job_arena.agent_statistics(self.row).in_call_since_ns
+        return self.lost is not None and since != 0 and time.monotonic_ns() - since >= seconds * 1e9
+
+    def detach(self) -> None:
+        """The owner takes nothing more. To be called when it is detached from the job's streams, or will be."""
+        self._job_arena.detach(self.row)
+        self._arena.detach(0)
+
+    def stop(self) -> None:
+        """Everything stays where it is; both threads come to an end."""
+        self._arena.stop(Stop.NOW)
+
+    def owner_statistics(self) -> _kernel.AgentStatistics:
+        """What the owner did from the spool."""
+        return self._arena.agent_statistics(0)
+
+    def statistics(self) -> SpoolStatistics:
+        spooled = self._job_arena.agent_statistics(self.row)
+        return SpoolStatistics(self._segments, spooled.blocks, spooled.bytes)
+
+    def fill(self) -> None:
+        """From the streams into segments, until the streams end or the disk takes no more."""
+        try:
+            # A segment is made for a block that is there: the last one may have filled the one before.
+            while self._filler.wait() is TurnReason.CHECKPOINT:
+                self._fill_one()
+        except TapeloomError as error:
+            self.give_up(str(error))
+        finally:
+            self._written.put(None)
+
+    def _fill_one(self) -> None:
+        self._segments += 1
+        segment = self._disk.new(f"{self.row:04d}-{self._segments:06d}", self._segment_bytes)
+        try:
+            with self._disk.open(segment) as device:
+                device.load(CARTRIDGE)
+                self._write(segment, device)
+                device.write_filemarks()
+        except TapeloomError:
+            self._disk.remove(segment)
+            raise
+        self._disk.trim(segment)
+        self._written.put(segment)
+
+    def _write(self, segment: Segment, device: Device) -> None:
+        """Until the segment is full, nothing will come any more, or the reader waits for this one."""
+        while True:
+            turn = self._filler.turn(
+                device.ops_address,
+                device.handle_address,
+                position=segment.blocks,
+                bytes_max=NO_LIMIT,
+                deadline_ns=time.monotonic_ns() + round(SEGMENT_SECONDS * 1e9),
+            )
+            segment.blocks += turn.blocks
+            segment.bytes += turn.bytes
+            if turn.reason is TurnReason.FAILED:
+                raise device.failure(turn.status, f"write block {segment.blocks}")
+            if turn.reason is not TurnReason.CHECKPOINT or self._reader_waits:
+                return
+
+    def read_back(self) -> None:
+        """From segments into the slots that the owner writes from, until `fill` has ended."""
+        reading = True
+        while (segment := self._next()) is not None:
+            try:
+                if reading:
+                    self._read(segment)
+            except Stopped:
+                reading = False
+            except TapeloomError as error:
+                reading = False
+                self.give_up(str(error))
+            finally:
+                self._disk.remove(segment)
+        self._arena.end_stream(STREAM)
+
+    def _next(self) -> Segment | None:
+        self._reader_waits = True
+        segment = self._written.get()
+        self._reader_waits = False
+        return segment
+
+    def _read(self, segment: Segment) -> None:
+        # Made for each segment: whatever stands in it had begun before it was written.
+        wants = np.array([(item.id.bytes, STREAM, item.number) for item in self._objects.all()], _kernel.WANT)
+        splitter = _kernel.Splitter(self._arena, POOL, wants, faults_max=1)
+        with self._disk.open(segment) as device:
+            device.load(CARTRIDGE)
+            split = splitter.run(device.ops_address, device.handle_address, position=0, blocks_max=segment.blocks)
+            match split.reason:
+                case SplitReason.DONE:
+                    return
+                case SplitReason.STOPPED | SplitReason.NO_READERS:
+                    raise Stopped("nobody reads on")
+                case SplitReason.FAILED:
+                    raise device.failure(split.status, f"read block {split.position}")
+                case _:
+                    raise BlockDamaged(f"{device.name}: block {split.position} is not what was written")
+
+
+def owner_of(schedule: Schedule, spool: int) -> int:
+    """The agent that a SPOOL agent stands in for."""
+    mirrored = schedule.cursors["upstream"][schedule.agents["first_cursor"][spool]]
+    assert mirrored != NONE
+    return int(schedule.cursors["agent"][mirrored])

@@ -1,0 +1,90 @@
+"""Who is to blame for time that was lost: the watch over made-up figures of the arena."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from runtime_world import schedule_of, text
+
+from tapeloom.runtime.lag import LagWatch
+
+LAG = 'on_lag = "detach"\nlag_max = "10s"'
+
+
+@dataclass(frozen=True)
+class Stream:
+    head: int
+    waiting_since_ns: int = 1
+
+
+@dataclass(frozen=True)
+class Cursor:
+    claimed: int
+    released: int
+    detached: bool = False
+
+
+@dataclass
+class Figures:
+    """What the watch asks an arena: one stream, a cursor for A, M1 and M2 each."""
+
+    stream: Stream
+    cursors: list[Cursor]
+    gone: dict[int, str] = field(default_factory=dict)
+
+    def stream_statistics(self, row: int) -> Stream:
+        return self.stream
+
+    def cursor_statistics(self, row: int) -> Cursor:
+        return self.cursors[row]
+
+    def watch(self, settings: str = LAG) -> LagWatch:
+        return LagWatch(schedule_of(text(2, mirror=settings)), self, self.gone.__setitem__)  # type: ignore[arg-type]
+
+
+def test_the_last_one_is_blamed_and_nobody_else() -> None:
+    figures = Figures(Stream(100), [Cursor(100, 100), Cursor(95, 95), Cursor(90, 90)])
+    watch = figures.watch()
+    for _ in range(10):
+        watch.tick(1.0)
+    assert not figures.gone
+    watch.tick(1.0)
+    assert figures.gone == {2: "it held the others up for 11.0 s (lag_max 10 s)"}
+    for _ in range(20):
+        watch.tick(1.0)
+    assert list(figures.gone) == [2], "said once"
+
+
+@pytest.mark.parametrize(
+    ("why", "figures"),
+    [
+        ("nobody waits", Figures(Stream(100, 0), [Cursor(100, 100), Cursor(90, 90), Cursor(90, 90)])),
+        ("the foremost has not begun all", Figures(Stream(100), [Cursor(99, 99), Cursor(90, 90), Cursor(90, 90)])),
+        ("the foremost still writes", Figures(Stream(100), [Cursor(100, 95), Cursor(90, 90), Cursor(90, 90)])),
+        ("all are level", Figures(Stream(100), [Cursor(100, 100), Cursor(100, 100), Cursor(100, 100)])),
+        ("the original is last", Figures(Stream(100), [Cursor(80, 80), Cursor(100, 100), Cursor(100, 100)])),
+        ("alone", Figures(Stream(9), [Cursor(9, 9, True), Cursor(5, 5), Cursor(2, 2, True)])),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nobody_is_blamed(why: str, figures: Figures) -> None:
+    watch = figures.watch()
+    for _ in range(100):
+        watch.tick(1.0)
+    assert not figures.gone, why
+
+
+def test_bytes_behind_are_enough() -> None:
+    figures = Figures(Stream(100, 0), [Cursor(60, 60), Cursor(41, 41), Cursor(40, 40)])
+    watch = figures.watch('on_lag = "detach"\nlag_max = { bytes = "304KiB", time = "1h" }')
+    watch.tick(0.1)
+    assert list(figures.gone) == [2]
+
+
+def test_who_waits_is_never_detached() -> None:
+    figures = Figures(Stream(100), [Cursor(100, 100), Cursor(90, 90), Cursor(90, 90)])
+    watch = figures.watch('on_lag = "wait"\nlag_max = "1s"')
+    for _ in range(100):
+        watch.tick(10.0)
+    assert not figures.gone
