@@ -108,7 +108,7 @@ void tl_arena_init(void *memory, const struct tl_plan *plan)
         struct tl_stream *s = tl_stream_of(a, i);
         const struct tl_stream_plan *p = &plan->stream[i];
         s->quota = p->quota;
-        s->cap = p->cap;
+        s->cap = p->cap < p->quota ? p->quota : p->cap;
         s->mask = ring_entries(plan, p, l.slots_own) - 1;
         s->ring = take(&ring_at, (s->mask + 1) * sizeof(uint32_t));
         s->freed_fd = -1;

@@ -30,11 +30,20 @@ FORBIDDEN = {
     "runtime": {"config", "graph", "compile", "plan", "catalog", "agent", "ops", "cli", "api"},
     "plan": {"volume", "device", "runtime", "catalog", "agent", "ops", "cli", "api"},
     "picture": {"volume", "device", "runtime", "catalog", "agent", "ops", "cli", "api"},
-    "ops": {"cli", "api", "plan", "picture"},
+    "ops": {"cli", "api"},
     "api": {"cli"},
 }
 
-ONLY = {"networkx": {"graph", "compile"}, "peewee": {"catalog"}, "pydantic": {"config"}, "tomlkit": {"config"}, "click": {"cli"}, "rich": {"cli"}}
+LINES_MAX = 560
+
+ONLY = {
+    "networkx": {"graph", "compile"},
+    "peewee": {"catalog"},
+    "pydantic": {"config"},
+    "tomlkit": {"config"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
 """Libraries that one part alone knows."""
 
 
@@ -61,7 +70,9 @@ def python_imports(path: Path) -> Iterator[tuple[int, str]]:
 def cython_imports(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if found := re.match(r"\s*from ([\w.]+) c?import (.+)", line):
-            yield from ((number, f"{found[1]}.{name.split()[0]}") for name in found[2].strip("() ").split(","))
+            yield from (
+                (number, f"{found[1]}.{name.split()[0]}") for name in re.findall(r"[\w*]+(?: as \w+)?", found[2])
+            )
         elif found := re.match(r"\s*c?import ([\w.]+)", line):
             yield number, found[1]
 
@@ -112,7 +123,9 @@ def test_nobody_imports_the_commands() -> None:
 def test_a_producers_side_is_light() -> None:
     """A program that fills slots loads neither the engine nor what a configuration needs."""
     light = LEAVES | {"attach", "handshake", "_segment"}
-    assert not places([(path, line, to) for path, line, part, to in own() if part in ("attach", "handshake") and to not in light])
+    assert not places(
+        [(path, line, to) for path, line, part, to in own() if part in ("attach", "handshake") and to not in light]
+    )
 
 
 @pytest.mark.parametrize("library", ONLY)
@@ -146,7 +159,7 @@ def test_modules_are_small() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for path in [*SOURCE.rglob("*.py"), *C_FILES]
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 480
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX
     }
     assert not long
 
@@ -161,7 +174,9 @@ def test_c_knows_nothing_of_python(path: Path) -> None:
 def test_c_has_no_global_that_changes(path: Path, tmp_path: Path) -> None:
     """Every extension has a copy of its own of each object file, so that such a variable would be two."""
     made = tmp_path / "made.o"
-    subprocess.run(["cc", "-std=c11", "-O1", "-fPIC", "-D_GNU_SOURCE", "-c", path, "-o", made], check=True, capture_output=True)
+    subprocess.run(
+        ["cc", "-std=c11", "-O1", "-fPIC", "-D_GNU_SOURCE", "-c", path, "-o", made], check=True, capture_output=True
+    )
     listed = subprocess.run(["nm", "--format=posix", made], check=True, capture_output=True, text=True).stdout
     symbols = [line.split()[:2] for line in listed.splitlines()]
     tables = read_only_after_relocation(made)

@@ -192,6 +192,9 @@ cdef class Feeder:
     cdef tl_feeder feeder
     cdef uint8_t *room
     cdef uint32_t room_bytes
+    cdef bint inside
+
+    cdef int _inside(self) except -1
 
 
 cdef raise_for(int status)

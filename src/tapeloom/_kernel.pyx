@@ -17,7 +17,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_POPULATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close, pwrite
 
@@ -341,6 +341,15 @@ cdef class Feeder:
         header.level = level
         header.content = content
         tl_feed_begin(&self.feeder, &header, number)
+        self.inside = True
+        self.room_bytes = 0
+
+    cdef int _inside(self) except -1:
+        """Every call that adds to the object begins with this: what `reserve` gave is void after it."""
+        self.room_bytes = 0
+        if not self.inside:
+            raise ValueError("no object has been begun, or the one before has ended")
+        return 0
 
     @property
     def blocks(self):
@@ -358,6 +367,7 @@ cdef class Feeder:
         return self.feeder.header.offset + self.feeder.filled
 
     def write(self, data):
+        self._inside()
         cdef Py_buffer view
         cdef int status
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -367,12 +377,14 @@ cdef class Feeder:
         raise_for(status)
 
     def zeros(self, uint64_t bytes):
+        self._inside()
         cdef int status
         with nogil:
             status = tl_feed_zeros(&self.feeder, bytes)
         raise_for(status)
 
     def pump(self, int fd, uint64_t offset, uint64_t bytes):
+        self._inside()
         cdef uint64_t got
         cdef int error, status
         with nogil:
@@ -381,6 +393,7 @@ cdef class Feeder:
         return got, error
 
     def pump_pipe(self, int fd):
+        self._inside()
         cdef uint64_t got
         cdef int error, status
         with nogil:
@@ -391,6 +404,7 @@ cdef class Feeder:
     def reserve(self):
         """The free room of the slot being filled, as a writable memoryview: fill its beginning, then `commit(bytes)`.
         Valid until the next call."""
+        self._inside()
         cdef int status
         with nogil:
             status = tl_feed_room(&self.feeder, &self.room, &self.room_bytes)
@@ -405,6 +419,7 @@ cdef class Feeder:
 
     def flush(self):
         """Publishes what is there as a block, however short."""
+        self._inside()
         cdef int status
         with nogil:
             status = tl_feed_flush(&self.feeder)
@@ -412,15 +427,19 @@ cdef class Feeder:
 
     def end(self, failed=False):
         """Ends the object. Raises `Stopped` or `NoReaders` where its last block could not be handed on."""
+        self._inside()
         cdef uint16_t flags = TL_FLAG_FAILED if failed else 0
         cdef int status
         with nogil:
             status = tl_feed_end(&self.feeder, flags)
+        self.inside = status != TL_RING_OK
         raise_for(status)
 
     def drop(self):
         """Forgets what was not published."""
         tl_feed_drop(&self.feeder)
+        self.inside = False
+        self.room_bytes = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +463,8 @@ cdef class Interleaver:
 
     def __cinit__(self, Arena arena, uint32_t agent, runs_max=65536):
         arena._agent(agent)
+        if runs_max < 1:
+            raise ValueError("a run table has room for one run at least")
         self.arena = arena
         self.agent = agent
         self.runs = np.zeros(runs_max, RUN)
@@ -504,6 +525,8 @@ cdef class Splitter:
     def __cinit__(self, Arena arena, uint32_t pool, wants, faults_max=256):
         if pool >= arena.view.arena.streams or any(w >= arena.view.arena.streams for w in wants["stream"]):
             raise IndexError("no such stream")
+        if faults_max < 1:
+            raise ValueError("a fault table has room for one fault at least")
         self.arena = arena
         self.pool = pool
         self.wants = np.ascontiguousarray(wants, WANT)
@@ -554,6 +577,7 @@ cdef class Drain:
     cdef uint32_t cursor
     cdef const tl_header *block   # in hand, or NULL
     cdef uint32_t at              # payload bytes of it already given out
+    cdef uint8_t whose[16]        # whose blocks these are
     cdef bint inside              # between the first and the last block of an object
     cdef bint last                # the block in hand, or the last one there was, says END
     cdef readonly bint failed
@@ -602,7 +626,13 @@ cdef class Drain:
         return True
 
     cdef int _in_order(self) except -1:
+        if memcmp(self.block.object, self.whose, 16) != 0:
+            self.inside = False
+            raise BlockDamaged(
+                f"the sequence breaks off: block {self.seq}, at byte {self.offset}, and what follows is missing"
+            )
         if self.block.seq != self.seq or self.block.offset != self.offset:
+            self.inside = False
             raise BlockDamaged(
                 f"bytes {self.offset} to {self.block.offset} are missing (blocks {self.seq} to {self.block.seq})"
             )
@@ -621,6 +651,7 @@ cdef class Drain:
             return None
         self.seq = self.offset = 0
         self.inside = True
+        memcpy(self.whose, self.block.object, 16)
         self._in_order()
         return (<const char *>self.block.object)[:16]
 

@@ -22,6 +22,7 @@
      |    +-- CatalogTooNew   the catalog was written by a newer version
      |    +-- CatalogOlderThanTape
      |    +-- NotFound        no such object, source, copy, volume or job
+     |         +-- Ambiguous  or more than one
      +-- SourceError          a source could not be read: its object fails, nothing else
      |    +-- Stopped         the job told the source to stop
      |         +-- NoReaders  because no drive takes its object any more
@@ -145,6 +146,10 @@ class CatalogOlderThanTape(CatalogError):
 
 class NotFound(CatalogError):
     exit_status = 2
+
+
+class Ambiguous(NotFound):
+    pass
 
 
 class SourceError(TapeloomError):

@@ -9,7 +9,7 @@ import pytest
 
 from tapeloom import _kernel, plan
 from tapeloom.compile import compile_job
-from tapeloom.config import Config
+from tapeloom.config import Config, load
 from tapeloom.errors import ConfigError
 from tapeloom.limits import GIB, SPOOL_LAG_SECONDS_MIN, SPOOL_SLOTS
 from tapeloom.runtime.arena import plans
@@ -63,8 +63,6 @@ def test_segments_are_a_part_of_what_there_is(config: Load, spool_max: str, segm
     made = job(config)
     text = made.file.read_text(encoding="utf-8").replace("[drives]", f'spool_max = "{spool_max}"\n[drives]', 1)
     made.file.write_text(text, encoding="utf-8")
-    from tapeloom.config import load
-
     assert compile_job(load(made.file)).agents["checkpoint_bytes"][3] == segment
 
 
@@ -87,9 +85,7 @@ def test_memory_that_has_no_room_for_a_spool_is_refused(config: Load) -> None:
     made = job(config)
     text = made.file.read_text(encoding="utf-8").replace('memory = "64MiB"', 'memory = "9MiB"')
     made.file.write_text(text, encoding="utf-8")
-    from tapeloom.config import load
-
-    with pytest.raises(ConfigError, match="has 18 slots of 512KiB, but 2 chains and 1 spool of .* need at least 20"):
+    with pytest.raises(ConfigError, match=r"has 18 slots of 512KiB, but 2 chains and 1 spool of .* need at least 20"):
         compile_job(load(made.file))
 
 
@@ -115,4 +111,5 @@ def test_the_plan_says_where_and_how_much(config: Load) -> None:
     assert [spool["agent"] for spool in plan.to_json(found)["spools"]] == ["M"]
     numbers = [thread.number for thread in found.threads]
     assert numbers == list(range(len(numbers)))
-    assert "Spools" not in plan.to_text(plan.make(made := job(config, ""), compile_job(made)))
+    made = job(config, "")
+    assert "Spools" not in plan.to_text(plan.make(made, compile_job(made)))

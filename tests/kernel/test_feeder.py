@@ -242,3 +242,26 @@ def test_a_feeder_without_slots_sleeps_until_one_comes_home() -> None:
     assert list(all_objects(arena, 0)) == [(object_id(0), data)]
     threads.join()
     assert arena.stream_statistics(0).held == 0
+
+
+def test_nothing_can_be_written_outside_an_object(arena: _kernel.Arena) -> None:
+    feeder = _kernel.Feeder(arena, 0)
+    for call in (feeder.end, feeder.flush, feeder.reserve, lambda: feeder.write(b"x"), lambda: feeder.zeros(1)):
+        with pytest.raises(ValueError, match="no object has been begun"):
+            call()
+    begin(feeder, 0)
+    feeder.write(b"a")
+    feeder.end()
+    with pytest.raises(ValueError, match="has ended"):
+        feeder.write(b"b")
+    arena.end_stream(0)
+    assert [data for _, data in all_objects(arena, 0)] == [b"a"]
+
+
+def test_what_was_reserved_is_void_after_another_write(arena: _kernel.Arena) -> None:
+    feeder = feeder_on(arena, 0)
+    room = len(feeder.reserve())
+    feeder.write(b"x" * 1000)
+    with pytest.raises(ValueError, match="do not fit"):
+        feeder.commit(room)
+    assert finished(arena, feeder) == b"x" * 1000

@@ -22,11 +22,10 @@ def make(quotas: Sequence[int], agents: Sequence[Sequence[int]], dormant: int, r
     cursors = [(stream, agent) for agent, reads in enumerate([*agents, agents[dormant]]) for stream in reads]
     first = np.cumsum([0, *(len(reads) for reads in [*agents, agents[dormant]])])
     rows = [
-        (first[row], len(reads), run_blocks, row == len(agents), 0) for row, reads in enumerate([*agents, agents[dormant]])
+        (first[row], len(reads), run_blocks, row == len(agents), 0)
+        for row, reads in enumerate([*agents, agents[dormant]])
     ]
-    return allocate(
-        SLOT_BYTES, 0, streams, np.array(cursors, _kernel.CURSOR_PLAN), np.array(rows, _kernel.AGENT_PLAN)
-    )
+    return allocate(SLOT_BYTES, 0, streams, np.array(cursors, _kernel.CURSOR_PLAN), np.array(rows, _kernel.AGENT_PLAN))
 
 
 def seqs(written: Sequence[Written], number: int = 0) -> list[int]:
@@ -60,7 +59,8 @@ def test_it_goes_on_where_the_other_stood(fake_drive: MakeDrive) -> None:
 
     giver = _kernel.Interleaver(arena, 0)
     feed(4)
-    assert turn(giver, before, deadline_ns=0).reason is TurnReason.CHECKPOINT
+    for _ in feeders:
+        assert turn(giver, before, deadline_ns=0).reason is TurnReason.CHECKPOINT
     feed(3)
     attached = [arena.stream_statistics(stream).attached for stream in range(2)]
     arena.hand_over(0, 2)

@@ -316,3 +316,20 @@ def test_rows_that_are_none() -> None:
     with pytest.raises(IndexError):
         _kernel.Splitter(arena, POOL, wants(0, 1, 2))
     assert arena.slot_bytes == SLOT_BYTES
+
+
+def test_blocks_of_another_object_behind_a_hole_are_not_taken_for_its_own(fake_drive: MakeDrive) -> None:
+    drive = fake_drive(4)
+    ours, others = blocks_of(0, [b"a" * 100] * 4), blocks_of(1, [b"b" * 100] * 4)
+    for block in ours[:2] + others[2:]:
+        drive.put(block)
+    arena = make_arena([(20, 20), (0, 0)], [[1]])
+    both_into_one = np.array([(object_id(0), 1, 0), (object_id(1), 1, 1)], _kernel.WANT)
+    split(_kernel.Splitter(arena, 0, both_into_one), drive)
+    arena.end_stream(1)
+    drain = _kernel.Drain(arena, 0)
+    assert drain.next_object() == object_id(0)
+    with pytest.raises(BlockDamaged, match="breaks off"):
+        drain.read(1000)
+    assert drain.read(1) == b""
+    drain.close()

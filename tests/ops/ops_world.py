@@ -118,7 +118,9 @@ class World:
             (folder / f"file-{number}").write_bytes(chance.randbytes(bytes // files))
         return folder
 
-    def backup(self, groups: Sequence[str] | None = None, producers: Mapping[str, Source] | None = None) -> BackupResult:
+    def backup(
+        self, groups: Sequence[str] | None = None, producers: Mapping[str, Source] | None = None
+    ) -> BackupResult:
         with open_backup(self.config, groups, producers) as backup:
             return backup.run()
 
@@ -207,7 +209,10 @@ class Run:
 def listed(tapes: Sequence[Path]) -> list[list[str]]:
     """Rows of `reader.py list`: id, time, level, content, blocks, bytes, parent, source, trouble."""
     done = reader("list", *tapes)
-    return [[*row[:7], row[7].strip("'"), row[8]] for row in (line.split("\t") for line in done.stdout.decode().splitlines())]
+    return [
+        [*row[:7], row[7].strip("'"), row[8]]
+        for row in (line.split("\t") for line in done.stdout.decode().splitlines())
+    ]
 
 
 def reader(*arguments: object) -> subprocess.CompletedProcess[bytes]:
@@ -254,7 +259,11 @@ def assert_receipts_hold(world: World) -> int:
 
 
 def seqs_on(met: Sequence[Met], object_id: UUID) -> list[int]:
-    return [one.header.seq for one in met if one.header and one.header.kind is Kind.OBJECT and one.header.object == object_id]
+    return [
+        one.header.seq
+        for one in met
+        if one.header and one.header.kind is Kind.OBJECT and one.header.object == object_id
+    ]
 
 
 def files_in(sequence: bytes) -> dict[str, bytes]:

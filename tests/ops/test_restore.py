@@ -9,7 +9,7 @@ import pytest
 from agent_world import snapshot
 from ops_world import World, files_in
 
-from tapeloom.errors import HeldError, NotFound, RestoreError, TapeloomError
+from tapeloom.errors import HeldError, NotFound, RestoreError
 from tapeloom.ops.backup import open_backup
 from tapeloom.ops.restore import cat, open_object, restore
 from tapeloom.ops.verify import verify
@@ -57,7 +57,9 @@ def test_a_name_that_nothing_has(twice: World) -> None:
         twice.sequence("D7")
 
 
-@pytest.mark.parametrize("where", [{"copy": "A"}, {"copy": "M1"}, {"copy": "M2"}, {"volume": "R2-0001"}, {"volume": "R3-0001"}])
+@pytest.mark.parametrize(
+    "where", [{"copy": "A"}, {"copy": "M1"}, {"copy": "M2"}, {"volume": "R2-0001"}, {"volume": "R3-0001"}]
+)
 def test_from_a_chosen_copy_no_other_drive_is_touched(twice: World, where: dict[str, str]) -> None:
     drive = {"A": "R1", "M1": "R2", "M2": "R3", "R2-0001": "R2", "R3-0001": "R3"}[next(iter(where.values()))]
     for other in {"R1", "R2", "R3"} - {drive}:
@@ -120,12 +122,12 @@ def test_left_in_the_middle(twice: World) -> None:
 def test_while_a_backup_holds_the_drives(twice: World) -> None:
     """Its words name the holder; the catalog can be read all the time."""
     with open_backup(twice.config):
-        with pytest.raises(TapeloomError, match=f"process {os.getpid()}"):
+        with pytest.raises(HeldError, match=f"held by pid {os.getpid()}"):
             twice.sequence("D1")
         assert ids(twice, "D1")
         checked = verify(twice.config)
         assert checked.exit_status == 1
-        assert f"process {os.getpid()}" in checked.faults[0].what
+        assert f"held by pid {os.getpid()}" in checked.faults[0].what
     assert verify(twice.config).exit_status == 0
 
 

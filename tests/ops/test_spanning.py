@@ -10,7 +10,7 @@ from agent_world import snapshot
 from ops_world import KIB, World, assert_receipts_hold, files_in, listed, reader, seqs_on
 
 from tapeloom.catalog import VolumeState
-from tapeloom.errors import BlockDamaged
+from tapeloom.errors import PositionLost
 from tapeloom.ops.backup import BackupResult
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.restore import restore
@@ -242,7 +242,7 @@ def test_another_cartridge_under_the_same_name_is_refused(twice: World) -> None:
     }
     with twice.catalog() as catalog:
         oldest = catalog.objects("D1")[0]
-    with pytest.raises(BlockDamaged, match="where the catalog has volume R2-0001"):
+    with pytest.raises(PositionLost, match="where the catalog has volume R2-0001"):
         twice.restored(str(oldest.id), copy="M1")
 
 

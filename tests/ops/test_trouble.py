@@ -179,7 +179,9 @@ def test_a_drive_under_a_call_is_never_closed(world: World, monkeypatch: pytest.
     world.data("D1", 1_000_000)
     world.data("D2", 100_000)
     with open_backup(world.config) as backup, monkeypatch.context() as patch:
-        (device,) = [tape._device for tape in (agent._tape for agent in backup.job._agents.values()) if tape._device.name == "R2"]
+        (device,) = [
+            tape._device for tape in (agent._tape for agent in backup.job._agents.values()) if tape._device.name == "R2"
+        ]
         patch.setattr(device, "wait_hang", lambda seconds: False)  # as if it did not hang on purpose
         result = backup.run()
         assert backup.job.hung
@@ -219,7 +221,9 @@ def test_whatever_fails_what_the_catalog_says_is_true(world: World, seed: int) -
     drives = ("R1", "R2", "R3")
     for number in range(4):
         options = [
-            chance.choice(["", "", "?fail_write={}", "?late_write={}", "?fail_filemark={}"]).format(chance.choice([1, 2, 5, 17, 60]))
+            chance.choice(["", "", "?fail_write={}", "?late_write={}", "?fail_filemark={}"]).format(
+                chance.choice([1, 2, 5, 17, 60])
+            )
             for _ in drives
         ]
         last = number == 3
@@ -405,7 +409,9 @@ def test_stopped_in_the_middle(world: World, how: Stop) -> None:
         assert {one.ending for one in result.agents} == {Ending.COMPLETE}
         assert set(world.status("D1").values()) == {"complete"}
         for source in ("P1", "P2"):
-            assert set(world.status(source).values()) == {"complete"}, "all that was taken is on tape; the object is not whole"
+            assert set(world.status(source).values()) == {"complete"}, (
+                "all that was taken is on tape; the object is not whole"
+            )
             assert world.sequence(source, partial=True).startswith(source.encode() * 100_000)
         assert all(row.blocks_safe == row.blocks for row in result.table)
         with world.catalog() as catalog:

@@ -76,7 +76,9 @@ def test_a_damaged_copy_alone_is_refused_and_what_came_before_is_whole(backed_up
     flip(backed_up.tape, at + 5000)
     world = backed_up.world
     target = world.folder / "out"
-    with pytest.raises(RestoreError, match=rf"block {backed_up.seq} on A's volume R1-0001, position {backed_up.position}: its data"):
+    with pytest.raises(
+        RestoreError, match=rf"block {backed_up.seq} on A's volume R1-0001, position {backed_up.position}: its data"
+    ):
         restore(world.config, "D1", target, copy="A")
     files = sorted(path.name for path in target.glob("file-*"))
     original = world.folder / "data" / "D1"

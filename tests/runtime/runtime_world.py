@@ -168,8 +168,11 @@ class Rig:
         return {name: bytes(sequence) for name, sequence in found.items()}
 
 
-def text(mirrors: int = 1, *, below: bool = False, slots: int = 16, settings: str = "", mirror: str = "", sources: int = 1) -> str:
+def text(
+    mirrors: int = 1, *, below: bool = False, slots: int = 16, settings: str = "", mirror: str = "", sources: int = 1
+) -> str:
     """A on R0 with D0, D1, ...; mirrors M1, M2, ... of it on R1, R2, ..., with `below` each a mirror of the one before."""
+
     def buffers(above: str) -> str:
         return "buffers = { " + ", ".join(f'B{n} = "{above}{n}"' for n in range(sources)) + " }"
 

@@ -32,7 +32,9 @@ def is_prefix(made: Rig, drive: str) -> bool:
     return all(made.sources[name].sequence.startswith(part) for name, part in made.content(drive).items())
 
 
-@pytest.mark.parametrize("trouble", ["fail_write=1", "fail_write=77", "late_write=50", "fail_filemark=1", "fail_filemark=2"])
+@pytest.mark.parametrize(
+    "trouble", ["fail_write=1", "fail_write=77", "late_write=50", "fail_filemark=1", "fail_filemark=2"]
+)
 @pytest.mark.parametrize("victim", ["R0", "R1", "R2"])
 def test_a_drive_that_fails_leaves_the_others_alone(victim: str, trouble: str) -> None:
     """Primary, mirror, or the stage below it: the chain is fed past the dead one."""
@@ -198,7 +200,9 @@ def test_a_bug_in_a_source_is_not_hidden_and_ends_the_job() -> None:
             raise ZeroDivisionError("a bug")
 
     with (
-        rig(text(1, sources=2), lambda name: Seeded(name, 300 * PAYLOAD, before if name == "D1" else lambda *_: None)) as made,
+        rig(
+            text(1, sources=2), lambda name: Seeded(name, 300 * PAYLOAD, before if name == "D1" else lambda *_: None)
+        ) as made,
         pytest.raises(ZeroDivisionError),
     ):
         made.job.run()

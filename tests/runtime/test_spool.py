@@ -126,7 +126,7 @@ def test_an_original_may_spool_too(tmp_path: Path) -> None:
 def test_a_drive_that_has_caught_up_does_not_wait_for_a_full_segment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The source holds back its end until the mirror has all there is, which stands in a segment that is far from full."""
+    """The source holds back its end until the mirror has all there is, and that stands in a segment that is not full."""
     monkeypatch.setattr("tapeloom.runtime.spool.SEGMENT_SECONDS", 0.05)
     gate = threading.Event()
 
@@ -227,11 +227,12 @@ def test_a_disk_that_hangs_holds_nobody_up_for_long(tmp_path: Path, monkeypatch:
             assert "its spool cannot keep up" in ending.why
             assert whole(made, "R0")
             assert is_prefix(made, "R1")
-            filler = next(thread for thread in threading.enumerate() if thread.name == "spool of M1")
             for device in opened:
                 device.release_hang()
-            filler.join(30)
-            assert not filler.is_alive()
+            for thread in threading.enumerate():
+                if thread.name == "spool of M1":
+                    thread.join(30)
+                    assert not thread.is_alive()
 
 
 def test_a_drive_that_fails_after_the_hand_over(tmp_path: Path) -> None:
@@ -303,7 +304,7 @@ def test_what_a_dead_job_left_is_removed_and_nothing_else(tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UsageError, match="the spool folder .*file/spool cannot be used .*name another one"):
+    with pytest.raises(UsageError, match=r"the spool folder .*file/spool cannot be used .*name another one"):
         SpoolDisk(tmp_path / "file" / "spool", "1", 1 << 20).__enter__()
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import numpy as np
 
-from ..errors import NotFound
+from ..errors import Ambiguous, NotFound
 from ..volume import runs as run_tables
 from ..volume.header import Level
 from ..volume.records import Entry
@@ -81,7 +81,7 @@ class Queries:
             if len(text) < ID_PREFIX_MIN or not names:
                 raise NotFound(f"no object with the id {text} in {self.path}; `tapeloom objects` lists them")
             if len(names) > 1:
-                raise NotFound(
+                raise Ambiguous(
                     f"{text} is the beginning of more than one object's id: {', '.join(names)}; give more of it"
                 )
             return objects(t, t.objects.id == names[0])[0]

@@ -45,8 +45,8 @@ def watch(backup: Backup) -> Iterator[Watch]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.fields[drive]}", style="bold"),
-        TextColumn("{task.fields[agent]}"),
+        TextColumn("{task.fields[drive]}", style="bold", markup=False),
+        TextColumn("{task.fields[agent]}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[size]:>9}", justify="right"),
         TextColumn("{task.fields[rate]:>9}", justify="right"),

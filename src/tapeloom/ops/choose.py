@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object
-from tapeloom.errors import NotFound, RestoreError
+from tapeloom.errors import Ambiguous, NotFound, RestoreError
 from tapeloom.runtime.reading import Segment
 
 _ID = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f]{0,12}){0,4}", re.IGNORECASE)
@@ -24,6 +24,8 @@ def choose_object(catalog: Catalog, name: str, *, partial: bool = False) -> Obje
             raise
         try:
             found = catalog.object(name)
+        except Ambiguous:
+            raise
         except NotFound:
             raise error from None
     return found

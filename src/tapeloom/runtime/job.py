@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, SimpleQueue
 
 from tapeloom._kernel import AgentStatistics, Stop
 from tapeloom.runtime import arena as arenas
@@ -71,10 +73,11 @@ class Job:
         self.schedule = schedule
         self.objects = objects
         self.arena = arenas.make(schedule, segments)
-        self._ended = threading.Condition()
+        self._ended: SimpleQueue[threading.Thread] = SimpleQueue()
         self._results: dict[int, AgentResult] = {}
         self._bugs: list[BaseException] = []
         self._stopped = False
+        self._given_up_ns: dict[int, int] = {}
         self._lag = LagWatch(schedule, self.arena, self.lags)
         self._spools = self._make_spools(disk)
         self._changing_places = threading.Lock()
@@ -155,6 +158,7 @@ class Job:
         for stream in self._streams:
             stream.stop()
         if how is Stop.NOW:
+            self._give_up(self._agents)
             for spool in self._spools.values():
                 spool.stop()
 
@@ -178,9 +182,16 @@ class Job:
 
     def _take_out(self, agent: int) -> None:
         self.arena.detach(agent)
+        self._give_up([agent])
         if agent in self._spools:
             self._spools[agent].detach()
         self._let_go()
+
+    def _give_up(self, agents: Iterable[int]) -> None:
+        """From now on they are waited for a while and no longer."""
+        now = time.monotonic_ns()
+        for agent in agents:
+            self._given_up_ns.setdefault(agent, now)
 
     def _make_spools(self, disk: SpoolDisk | None) -> dict[int, Spool]:
         """By the agent that each is for."""
@@ -223,8 +234,7 @@ class Job:
             except BaseException as bug:
                 self._bugs.append(bug)
                 self.stop(Stop.NOW)
-            with self._ended:
-                self._ended.notify_all()
+            self._ended.put(threading.current_thread())
 
         return threading.Thread(target=run, name=name, daemon=True)
 
@@ -248,8 +258,8 @@ class Job:
         """Comes back when all threads have ended, but for those whose drive does not come back."""
         last = time.monotonic()
         while not self._over():
-            with self._ended:
-                self._ended.wait(TICK_SECONDS)
+            with suppress(Empty):
+                self._ended.get(timeout=TICK_SECONDS).join()  # it has said its last word
             now = time.monotonic()
             self._lag.tick(now - last)
             last = now
@@ -273,13 +283,14 @@ class Job:
         return True
 
     def _hangs(self, row: int) -> bool:
-        """Whether nobody waits for this agent any more, and it has been with its drive for too long."""
+        """Whether nobody waits for this agent any more, and it has not come back from its drive for too long since then."""
         since = self._agents[row].in_call_since_ns
         stopped = self.arena.stopping is Stop.NOW
         given_up = self.arena.agent_statistics(row).detached or stopped
         spools = row in self._spools and not self._agents[row].statistics().detached and not stopped
         patience = SPOOLING_HUNG_SECONDS if spools else HUNG_SECONDS
-        return given_up and since != 0 and time.monotonic_ns() - since >= patience * 1e9
+        last_sign = max(since, self._given_up_ns.get(row, 0))
+        return given_up and since != 0 and time.monotonic_ns() - last_sign >= patience * 1e9
 
     def _why_hung(self, row: int) -> str:
         seconds = (time.monotonic_ns() - self._agents[row].in_call_since_ns) / 1e9

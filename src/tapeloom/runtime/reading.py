@@ -166,6 +166,7 @@ class Reading:
         wants = np.array([(object_id.bytes, STREAM, 0)], _kernel.WANT)
         self._splitter = _kernel.Splitter(self.arena, POOL, wants, faults_max=1)
         self.sequence = _kernel.Drain(self.arena, 0)
+        self._unreached: list[TapeloomError] = []
         self._bug: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"reading {object_id}", daemon=True)
 
@@ -173,11 +174,17 @@ class Reading:
         self._thread.start()
         try:
             if self.sequence.next_object() is None:
-                raise BlockDamaged(f"object {self._id}: nothing of it can be read; {self.lost or 'it has no blocks'}")
+                raise self._nothing()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def _nothing(self) -> TapeloomError:
+        """Why there is not even a first block. Where no tape could be reached, that is said as it was met."""
+        if self._unreached and len(self._unreached) == len(self.faults):
+            return self._unreached[0]
+        return BlockDamaged(f"object {self._id}: nothing of it can be read; {self.lost or 'it has no blocks'}")
 
     def __exit__(self, *exception: object) -> None:
         self.arena.stop(Stop.NOW)
@@ -221,6 +228,7 @@ class Reading:
             except Stopped:
                 raise
             except TapeloomError as error:
+                self._unreached.append(error)
                 self.faults.append(Fault(segment.copy, segment.label, segment.position, segment.seq, str(error)))
                 self._range(segment.seq, last, copy + 1)
                 return

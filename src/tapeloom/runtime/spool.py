@@ -112,7 +112,9 @@ class SpoolDisk:
         """An empty segment for so many bytes. TapeloomError: that is more than there is left, or the disk refuses."""
         with self._guard:
             if self._free < bytes:
-                used = f"{rough_bytes(self._bytes_max - self._free)} of spool_max {rough_bytes(self._bytes_max)} are used"
+                used = (
+                    f"{rough_bytes(self._bytes_max - self._free)} of spool_max {rough_bytes(self._bytes_max)} are used"
+                )
                 raise TapeloomError(f"the spool in {self._all} is full: {used}")
             self._free -= bytes
         segment = Segment(self._mine / name, bytes)
