@@ -6,31 +6,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from goals import GOALS
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
+from sizes import FILES, FULL, QUICK, Sizes
 
-MIB = 1 << 20
-FILES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How much is moved. `repeats`: how often a source reads its file, so that starting counts for nothing."""
-
-    file_bytes: int
-    repeats: int
-    rounds: int
-    paced_repeats: int
-    kernel_blocks: int
-
-
-FULL = Sizes(file_bytes=128 * MIB, repeats=4, rounds=9, paced_repeats=9, kernel_blocks=400_000)
-QUICK = Sizes(file_bytes=4 * MIB, repeats=1, rounds=1, paced_repeats=8, kernel_blocks=32_000)
+from tapeloom.limits import MIB
 
 
 @pytest.fixture(scope="session")

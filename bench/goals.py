@@ -33,11 +33,11 @@ GOALS: dict[str, Goal] = {
         f"paced_{drives}_{key}": goal
         for drives in (1, 4, 8)
         for key, goal in {
-            "rate": Goal(f"{drives} × 400 MB/s: reached by the slowest drive", "MB/s"),
-            "cpu": Goal(f"{drives} × 400 MB/s: CPU s per GB", "s"),
-            "writes": Goal(f"{drives} × 400 MB/s: device calls a block", at_most=1),
-            "wakes": Goal(f"{drives} × 400 MB/s: wake-ups a block", at_most=1),
-            "calls": Goal(f"{drives} × 400 MB/s: system calls a block, all"),
+            "rate": Goal(f"{drives} x 400 MB/s: reached by the slowest drive", "MB/s"),
+            "cpu": Goal(f"{drives} x 400 MB/s: CPU s per GB", "s"),
+            "writes": Goal(f"{drives} x 400 MB/s: device calls a block", at_most=1),
+            "wakes": Goal(f"{drives} x 400 MB/s: wake-ups a block", at_most=1),
+            "calls": Goal(f"{drives} x 400 MB/s: system calls a block, all"),
         }.items()
     },
     "engine_rate": Goal("8 cached files → 1 null drive, rate : plain read + CRC32C", at_least=0.9),

@@ -46,8 +46,8 @@ class Plain:
         return Cost(total.value, usage)
 
     def write(self, file: Path, memory: mmap.mmap, piece_bytes: int, pieces: int, total_bytes: int) -> Cost:
-        """Writes `total_bytes` from the beginning of the file on with O_DIRECT, `pieces` pieces a call, round and round out
-        of `memory`, and waits until they are on the disk."""
+        """Writes `total_bytes` from the beginning of the file on with O_DIRECT, `pieces` pieces a call, round and round
+        out of `memory`, and waits until they are on the disk."""
         whole = (ctypes.c_char * len(memory)).from_buffer(memory)
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
         try:
@@ -62,7 +62,7 @@ class Plain:
         return Cost(total_bytes, usage)
 
     def kernel_cycle_ns(self, buffers: int, run_blocks: int, rounds: int) -> float:
-        """Nanoseconds that one core takes to hand one block from a producer through the agent to a device that takes all."""
+        """Nanoseconds that one core takes to hand a block from a producer through the agent to a device that takes all."""
         elapsed = ctypes.c_int64()
         if not self._library.kernel_cycle(buffers, run_blocks, rounds, ctypes.byref(elapsed)):
             raise AssertionError("the kernel did not write what was published")

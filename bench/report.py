@@ -1,4 +1,4 @@
-"""Prints the table of figures: `python bench/report.py RESULTS.json...`, each as pytest-benchmark wrote it with --benchmark-json.
+"""Prints the table of figures: `python bench/report.py RESULTS.json...`, written by pytest with --benchmark-json.
 
 Several files, from runs at several times, are taken together.
 """

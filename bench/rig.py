@@ -1,25 +1,23 @@
-"""The engine alone: a compiled schedule with sources that pump whole files and tapes that keep no label, receipt or catalog."""
+"""The engine alone: a compiled schedule, sources that pump whole files, tapes without label, receipt or catalog."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+from usage import Cost, measured
 
 from tapeloom import _kernel
 from tapeloom.compile import compile_job
 from tapeloom.config import load
-from tapeloom.device import Device, open_drive
-from tapeloom.errors import DeviceError
-from tapeloom.runtime import Job, JobObject, JobResult, Objects
+from tapeloom.device import open_drive
 from tapeloom.limits import BLOCK_BYTES_DEFAULT, HEADER_BYTES
+from tapeloom.ops.bench import BareTape, Deaf
+from tapeloom.runtime import Job, JobResult, Objects
 from tapeloom.schedule import NONE, Schedule
-from usage import Cost, measured
 
 PAYLOAD_BYTES = BLOCK_BYTES_DEFAULT - HEADER_BYTES
 """What the engine reads at once."""
@@ -27,9 +25,15 @@ PAYLOAD_BYTES = BLOCK_BYTES_DEFAULT - HEADER_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """One buffer of an agent: paths of the sources that feed it, or the buffer "AGENT.BUFFER" it is chained to."""
+    """One buffer of an agent: the sources that feed it, each with its paths, or the buffer "AGENT.BUFFER" it is chained
+    to."""
 
-    feeds: Sequence[Path] | str
+    feeds: Sequence[Sequence[Path]] | str
+
+
+def whole(file: Path, times: int = 1) -> Buffer:
+    """A buffer that takes one file, so many times: what the engine alone is measured with."""
+    return Buffer([[file]] * times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Rig:
     block: str = "512KiB"
     memory: str = "256MiB"
     digest: bool = False
-    sources: dict[str, Path] = field(default_factory=dict)
+    sources: dict[str, Sequence[Path]] = field(default_factory=dict)
 
     def write(self) -> Path:
         """The file `tapeloom.toml`, for `tapeloom.config.load`."""
@@ -65,7 +69,9 @@ class Rig:
             groups += [f"buffers = {{ {buffers} }}"]
         digest = 'digest = "sha256", ' if self.digest else ""
         lines += ["", "[sources]"]
-        lines += [f'{name} = {{ {digest}path = "{path}" }}' for name, path in self.sources.items()]
+        for name, paths in self.sources.items():
+            listed = ", ".join(f'"{path}"' for path in paths)
+            lines.append(f"{name} = {{ {digest}paths = [{listed}] }}")
         file = self.folder / "tapeloom.toml"
         file.write_text("\n".join([*lines, *groups]) + "\n")
         return file
@@ -74,9 +80,9 @@ class Rig:
         if isinstance(buffer.feeds, str):
             return f'"{buffer.feeds}"'
         names = []
-        for path in buffer.feeds:
+        for paths in buffer.feeds:
             names.append(f"D{len(self.sources)}")
-            self.sources[names[-1]] = path
+            self.sources[names[-1]] = paths
         return "[" + ", ".join(f'"{name}"' for name in names) + "]"
 
 
@@ -103,7 +109,9 @@ class Engine:
     def __init__(self, rig: Rig):
         config = load(rig.write())
         self._schedule: Schedule = compile_job(config)
-        self._sources = [WholeFile(str(name), config.sources[str(name)].paths[0]) for name in self._schedule.source_names]
+        self._sources = [
+            WholeFile(str(name), config.sources[str(name)].paths[0]) for name in self._schedule.source_names
+        ]
         self._stack = ExitStack()
         self._devices = [
             self._stack.enter_context(open_drive(config.drives[str(name)].device, name=str(name)))
@@ -164,42 +172,3 @@ class Report:
     files = 1
     troubles: Sequence[object] = ()
     troubles_beyond = 0
-
-
-class BareTape:
-    """A tape that begins with the first block and ends with a filemark."""
-
-    def __init__(self, device: Device):
-        self._device = device
-        self.ops_address, self.handle_address = device.ops_address, device.handle_address
-        self.position = 0
-        self.cpu_seconds = 0.0
-
-    def begin(self) -> None:
-        self._device.rewind()
-        self.cpu_seconds = -time.thread_time()
-
-    def wrote(self, runs: np.ndarray, position: int) -> None:
-        self.position = position
-
-    def checkpoint(self) -> None: ...
-
-    def next_volume(self) -> None:
-        raise AssertionError("the tape is as long as the disk")
-
-    def finish(self) -> None:
-        self._device.write_filemarks()
-        self.cpu_seconds += time.thread_time()
-
-    def failure(self, status: int) -> DeviceError:
-        return self._device.failure(status, "write")
-
-
-class Deaf:
-    """Nobody wants to know."""
-
-    def object_begun(self, item: JobObject) -> None: ...
-
-    def object_ended(self, item: JobObject) -> None: ...
-
-    def object_digest(self, item: JobObject) -> None: ...

@@ -1,4 +1,4 @@
-"""The same as test_engine through a whole backup: archive, labels, checkpoints, receipts and catalog; and others beside it."""
+"""The same as test_engine through a whole backup: archive, labels, receipts and catalog. And others beside it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Sizes
+from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
-from rig import Agent, Buffer, Engine, Rig
+from rig import Agent, Buffer, Engine, Rig, whole
 from usage import Cost, cost_of_child, measured
 
 from tapeloom.config import Config, load
@@ -18,8 +18,12 @@ from tapeloom.ops.backup import open_backup
 Note = Callable[[str, float], None]
 
 
-def agents(paths: list[Path], repeats: int) -> list[Agent]:
-    return [Agent("A", "R", [Buffer([path] * repeats) for path in paths])]
+def archive(folder: Path, at: Path, times: int) -> Buffer:
+    """A buffer that takes one object, in which the folder stands so many times: under names that lead to it."""
+    names = [at / f"{folder.name}-{number}" for number in range(times)]
+    for name in names:
+        name.symlink_to(folder)
+    return Buffer([names])
 
 
 def back_up(config: Config) -> Cost:
@@ -34,14 +38,14 @@ def test_backup(
     benchmark: BenchmarkFixture, note: Note, tmp_path: Path, files: list[Path], sizes: Sizes, digest: bool
 ) -> None:
     name = "digest" if digest else "backup"
-    repeats = 1 if digest else sizes.repeats
+    repeats = sizes.repeats if digest else sizes.backup_repeats
     places = [tmp_path / "engine", tmp_path / "backup"]
     for place in places:
         place.mkdir()
-    folders = [file.parent for file in files]
-    config = load(Rig(places[1], {"R": "null:"}, agents(folders, repeats), digest=digest).write())
+    buffers = [archive(file.parent, tmp_path, repeats) for file in files]
+    config = load(Rig(places[1], {"R": "null:"}, [Agent("A", "R", buffers)], digest=digest).write())
     baseline: list[Cost] = []
-    with Engine(Rig(places[0], {"R": "null:"}, agents(files, repeats))) as engine:
+    with Engine(Rig(places[0], {"R": "null:"}, [Agent("A", "R", [whole(file, repeats) for file in files])])) as engine:
 
         def run() -> None:
             cost = back_up(config)

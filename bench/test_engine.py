@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Sizes
+from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
-from rig import PAYLOAD_BYTES, Agent, Buffer, Engine, Rig
+from rig import PAYLOAD_BYTES, Agent, Engine, Rig, whole
 from usage import Cost
 
 
@@ -20,7 +20,7 @@ def test_engine(
     plain: Plain,
     sizes: Sizes,
 ) -> None:
-    agent = Agent("A", "R", [Buffer([file] * sizes.repeats) for file in files])
+    agent = Agent("A", "R", [whole(file, sizes.repeats) for file in files])
     baseline: list[Cost] = []
 
     def read() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Sizes
+from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
 

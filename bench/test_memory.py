@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Sizes
+from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Buffer, Rig
 
@@ -28,7 +28,7 @@ print([line for line in open("/proc/self/status") if line.startswith("VmHWM")][0
 def test_memory(
     benchmark: BenchmarkFixture, note: Callable[[str, float], None], tmp_path: Path, files: list[Path], sizes: Sizes
 ) -> None:
-    buffers = [Buffer([file.parent]) for file in files]
+    buffers = [Buffer([[file.parent]]) for file in files]
     mirror = Agent("A1", "R1", [Buffer(f"A0.B{row}") for row in range(len(files))], 1)
     file = Rig(tmp_path, {"R0": "null:", "R1": "null:"}, [Agent("A0", "R0", buffers), mirror]).write()
     planned = compile_job(load(file)).memory_bytes

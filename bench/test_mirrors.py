@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from conftest import Sizes
+from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
-from rig import Agent, Buffer, Engine, Rig, Run
+from rig import Agent, Buffer, Engine, Rig, Run, whole
 from usage import Cost
 
 from tapeloom.limits import BLOCK_BYTES_DEFAULT
@@ -21,7 +21,7 @@ STAGES = 2
 
 def chain(files: list[Path], repeats: int) -> list[Agent]:
     """An original and its mirror stages, each fed by the stage above."""
-    agents = [Agent("A0", "R0", [Buffer([file] * repeats) for file in files])]
+    agents = [Agent("A0", "R0", [whole(file, repeats) for file in files])]
     for stage in range(1, STAGES + 1):
         buffers = [Buffer(f"A{stage - 1}.B{row}") for row in range(len(files))]
         agents.append(Agent(f"A{stage}", f"R{stage}", buffers, stage))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Sizes
+from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
-from rig import Agent, Buffer, Engine, Rig
+from rig import Agent, Engine, Rig, whole
 
 
 @pytest.mark.parametrize("drives", [1, 4, 8])
@@ -20,7 +20,7 @@ def test_paced(
     sizes: Sizes,
     drives: int,
 ) -> None:
-    agents = [Agent(f"A{row}", f"R{row}", [Buffer([files[row]] * sizes.paced_repeats)]) for row in range(drives)]
+    agents = [Agent(f"A{row}", f"R{row}", [whole(files[row], sizes.paced_repeats)]) for row in range(drives)]
     rig = Rig(tmp_path, {agent.drive: "null:?rate=400MB" for agent in agents}, agents)
     with Engine(rig) as engine:
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Sizes
+from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Buffer, Rig
 
@@ -26,7 +26,7 @@ def test_restore(
 ) -> None:
     folder = scratch / "restore"
     folder.mkdir()
-    agent = Agent("A", "R", [Buffer([file.parent]) for file in files])
+    agent = Agent("A", "R", [Buffer([[file.parent]]) for file in files])
     config = load(Rig(folder, {"R": "vtape:R"}, [agent]).write())
     with open_backup(config) as backup:
         assert backup.run().exit_status == 0
@@ -37,7 +37,8 @@ def test_restore(
             while (payload := reading.sequence.payload()) is not None:
                 got += len(payload)
         note("restore_bytes", (bytes_read() - before) / got)
-        assert got > sizes.file_bytes and not reading.faults
+        assert got > sizes.file_bytes
+        assert not reading.faults
 
     benchmark.pedantic(run, rounds=min(3, sizes.rounds))
     shutil.rmtree(folder)

@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Sizes
+from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
-from rig import Agent, Buffer, Engine, Rig
+from rig import Agent, Engine, Rig, whole
 from usage import Cost
 
 from tapeloom.limits import BLOCK_BYTES_DEFAULT
@@ -29,7 +29,7 @@ def test_tape(
     baseline: list[Cost] = []
     memory = mmap.mmap(-1, 256 << 20)
     memory.write(bytes(len(memory)))
-    with Engine(Rig(folder, {"R": "vtape:R"}, [Agent("A", "R", [Buffer([file]) for file in files])])) as engine:
+    with Engine(Rig(folder, {"R": "vtape:R"}, [Agent("A", "R", [whole(file) for file in files])])) as engine:
         first = engine.run()  # from now on the disk space is there
         pieces = round(first.agents[0].blocks / first.agents[0].calls)
 

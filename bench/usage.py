@@ -22,7 +22,7 @@ _TRACEPOINT = "events/raw_syscalls/sys_enter/id"
 
 @dataclass(slots=True)
 class Usage:
-    """Filled in when the `with` block of `measured` ends. `calls` is None where the system does not count them for us."""
+    """Filled in when the `with` block of `measured` ends. `calls` is None where the system does not count them."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -86,7 +86,9 @@ def _open_counter() -> int | None:
         return None
     if platform.machine() not in _PERF_EVENT_OPEN:
         return None
-    attributes = struct.pack("<IIQQQQQ", _TYPE_TRACEPOINT, _ATTR_BYTES, tracepoint, 0, 0, 0, _INHERIT).ljust(_ATTR_BYTES, b"\0")
+    attributes = struct.pack("<IIQQQQQ", _TYPE_TRACEPOINT, _ATTR_BYTES, tracepoint, 0, 0, 0, _INHERIT).ljust(
+        _ATTR_BYTES, b"\0"
+    )
     call = ctypes.CDLL(None, use_errno=True).syscall
     fd = call(ctypes.c_long(_PERF_EVENT_OPEN[platform.machine()]), attributes, 0, -1, -1, ctypes.c_ulong(0))
     return fd if fd >= 0 else None

@@ -158,7 +158,7 @@ void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *t
             return;
         }
         if (atomic_load(&g->detached)) {
-            if (!write_hands(view, g, t))
+            if (!t->runs_max || !write_hands(view, g, t))
                 t->reason = TL_TURN_DETACHED;
             return;
         }

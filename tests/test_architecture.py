@@ -1,4 +1,5 @@
-"""Who may import whom, and what C may not do. The house is described in the packages' docstrings; this keeps it that way."""
+"""Who may import whom, and what C may not do. The house is described in the packages' docstrings; this keeps it that
+way."""
 
 from __future__ import annotations
 

@@ -485,8 +485,7 @@ cdef class Interleaver:
         return Turn(TurnReason(t.reason), t.status, t.position, t.blocks, t.bytes, self.runs[:t.run_count].copy())
 
     def wait(self):
-        """Sleeps until a block waits, which is CHECKPOINT, or until a turn would come back without one: ENDED, DETACHED, STOPPED.
-        Not for an agent that may be handed over: what it has in its hands needs a drive."""
+        """Sleeps until a block waits, which is CHECKPOINT, or until there is none to wait for: ENDED, DETACHED, STOPPED."""
         cdef tl_turn t
         memset(&t, 0, sizeof(t))
         t.deadline_ns = FOREVER

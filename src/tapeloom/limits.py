@@ -30,7 +30,7 @@ SPOOL_SEGMENT_BLOCKS_MIN = 8
 SPOOL_SLOTS = 16
 """Slots between a spool and the drive that goes on from it: two device calls of a restore for one that writes."""
 SPOOL_LAG_SECONDS_MIN = 5.0
-"""A spool may hold the others up for as long as the agent it stands in for, and for so long at least: it begins behind."""
+"""A spool may hold the others up as long as the agent it stands in for, and so long at least: it begins behind."""
 
 SOURCE_NAME_BYTES_MAX = 256
 

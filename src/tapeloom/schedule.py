@@ -27,8 +27,11 @@ NONE = 0xFFFFFFFF
 
 
 class Kind(IntEnum):
-    """What an agent is for. DIGEST agents have no drive: they only read along. Nor have SPOOL agents: such a one is dormant
-    until the agent whose cursors its own have as `upstream` lags, and then takes its place in all streams."""
+    """What an agent is for.
+
+    DIGEST agents have no drive: they only read along. Nor have SPOOL agents: such a one is dormant until its owner
+    lags, and then takes its place in all streams. Row by row, its cursors have the owner's as `upstream`.
+    """
 
     BACKUP = 0
     MIRROR = 1
@@ -157,6 +160,11 @@ class Schedule:
     @property
     def memory_bytes(self) -> int:
         return int((self.memory["count"] * self.memory["each_bytes"]).sum())
+
+    def spool_owner(self, spool: int) -> int:
+        """The agent that a SPOOL agent stands in for."""
+        mirrored = self.cursors["upstream"][self.agents["first_cursor"][spool]]
+        return int(self.cursors["agent"][mirrored])
 
     def to_bytes(self) -> bytes:
         """The whole schedule in one deterministic byte string: same input, same bytes."""

@@ -14,6 +14,7 @@ from cli_world import Site
 from tapeloom.catalog import Catalog
 from tapeloom.cli import listing
 from tapeloom.cli.main import main
+from tapeloom.device import open_drive
 
 WRONG = [
     [],
@@ -42,6 +43,11 @@ WRONG = [
     ["cat", "docs", "--copy", "A", "--volume", "V"],
     ["cat", "no\nsuch"],
     ["demo", "--folder", "/dev/null"],
+    ["bench", "--block", "512"],
+    ["bench", "--block", "17KiB"],
+    ["bench", "--streams", "0"],
+    ["bench", "vtape:tapes/R1", "--mirrors", "2"],
+    ["bench", "ribbon:"],
 ]
 
 
@@ -109,6 +115,15 @@ def test_who_holds_the_state_folder_is_named(site: Site) -> None:
         said = site.run("backup")
     assert said.status == 3
     assert f"process {os.getpid()}" in said.err
+
+
+def test_who_holds_a_drive_is_named(site: Site) -> None:
+    with open_drive(f"vtape:{site.folder / 'tapes' / 'R2'}", name="R2"):
+        said = site.run("backup", "--json")
+    assert said.status == 3
+    assert not said.out
+    assert "drive R2" in said.err
+    assert f"pid {os.getpid()}" in said.err
 
 
 def test_waiting_for_a_holder(site: Site) -> None:

@@ -82,6 +82,13 @@ def test_restore_has_a_bar_and_says_where_it_all_is(site: Site, shown: Shown) ->
     assert "2 files" in " ".join(_plain(said.out))
 
 
+def test_bench_has_a_bar(shown: Shown) -> None:
+    said = shown("bench", "--bytes", "2MiB", "--streams", "1", "--mirrors", "0")
+    assert said.status == 0
+    assert "3/3" in said.out
+    assert max(map(len, _plain(said.out))) <= 80
+
+
 def test_cat_does_not_write_to_a_terminal(site: Site, shown: Shown) -> None:
     site.good("backup")
     said = shown("cat", "docs")

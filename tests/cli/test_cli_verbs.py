@@ -253,3 +253,16 @@ def test_a_source_that_a_program_writes_is_waited_for(site: Site) -> None:
     assert process.returncode == 0
     site.good("restore", "mail", "--to", str(site.folder / "out"))
     assert (site.folder / "out" / "mail").read_bytes() == b"from a program"
+
+
+def test_bench(site: Site) -> None:
+    few = ("--bytes", "2MiB", "--streams", "2", "--mirrors", "1")
+    said = site.good("bench", *few, "--block", "64KiB", "--block", "128KiB", "--json").json
+    assert [row["block_bytes"] for row in said["rows"]] == [65536, 131072]
+    assert all(row["bytes_per_second"] > 0 for row in said["rows"])
+    drive = f"vtape:{site.folder / 'bench'}"
+    shown = site.good("bench", drive, "--bytes", "2MiB", "--streams", "1", "--mirrors", "0", "--block", "64KiB")
+    assert "64 KiB" in shown.out
+    again = site.run("bench", drive, "--bytes", "2MiB", "--streams", "1", "--mirrors", "0", "--block", "64KiB")
+    assert again.status == 2
+    assert "--overwrite" in again.err

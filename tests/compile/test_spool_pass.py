@@ -14,7 +14,6 @@ from tapeloom.errors import ConfigError
 from tapeloom.limits import GIB, SPOOL_LAG_SECONDS_MIN, SPOOL_SLOTS
 from tapeloom.runtime.arena import plans
 from tapeloom.runtime.reading import restore_arena
-from tapeloom.runtime.spool import owner_of
 from tapeloom.schedule import NONE, Kind, OnLag
 
 Load = Callable[[str], Config]
@@ -44,7 +43,7 @@ def test_a_twin_has_a_cursor_beside_each_of_its_owner(config: Load) -> None:
     twin, owner = schedule.agents[3], schedule.agents[1]
     assert (twin["kind"], twin["drive"], twin["group"]) == (Kind.SPOOL, NONE, NONE)
     assert twin["run_blocks"] == 9
-    assert owner_of(schedule, 3) == 1
+    assert schedule.spool_owner(3) == 1
     beside = schedule.cursors[twin["first_cursor"] :]
     owners = np.arange(owner["first_cursor"], owner["first_cursor"] + owner["cursors"])
     assert beside["upstream"].tolist() == owners.tolist()

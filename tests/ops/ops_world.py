@@ -1,4 +1,5 @@
-"""A folder with a configuration, data, tapes and a state folder; small blocks, small memory, so that jobs take moments."""
+"""A folder with a configuration, data, tapes and a state folder; small blocks, small memory, so that jobs take
+moments."""
 
 from __future__ import annotations
 
@@ -58,14 +59,11 @@ class World:
     def __init__(self, folder: Path):
         self.folder = folder
         self.file = folder / "tapeloom.toml"
+        self.state = folder / "state"
 
     @property
     def config(self) -> Config:
         return load(self.file)
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state"
 
     def configure(
         self,
@@ -93,7 +91,8 @@ class World:
         given: Mapping[str, str] | None = None,
         **drives: str,
     ) -> None:
-        """One backup agent A on R1, a mirror M1 of all of it on R2, a mirror M2 of that on R3. `drives` replace "vtape:tapes/R1" ..."""
+        """One backup agent A on R1, a mirror M1 of all of it on R2, a mirror M2 of that on R3. `drives` replace
+        "vtape:tapes/R1" ..."""
         names = {f"B{number}": source for number, source in enumerate(sources)}
         self.configure(
             CHAIN.format(
@@ -155,7 +154,7 @@ class World:
                 got += payload
         return bytes(got)
 
-    def runs(self, item: Object, agent: str) -> list["Run"]:
+    def runs(self, item: Object, agent: str) -> list[Run]:
         with self.catalog() as catalog:
             (copy,) = [copy for copy in item.copies if copy.agent == agent]
             return [Run(v.label, position, seq, blocks) for v, position, seq, blocks in catalog.runs(copy.id).rows()]
@@ -222,7 +221,7 @@ def reader(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 
 
 def assert_receipts_hold(world: World) -> int:
-    """Every block that the catalog has a receipt for stands on the tape, whole, where it says. Gives how many there are.
+    """Every block that the catalog has a receipt for stands on the tape, whole, where it says. Gives how many.
 
     Read block by block through the device, with neither the splitter nor verify.
     """

@@ -1,4 +1,5 @@
-"""Whole backups on virtual tapes: every object comes back from every copy, and stands where it should and nowhere else."""
+"""Whole backups on virtual tapes: every object comes back from every copy, and stands where it should and nowhere
+else."""
 
 from __future__ import annotations
 

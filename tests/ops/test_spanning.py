@@ -112,7 +112,8 @@ def test_the_last_cartridge_is_gone_on_with(world: World) -> None:
 
 @pytest.mark.parametrize("kib", range(0, 340, 34))
 def test_a_tape_may_end_anywhere(world: World, kib: int) -> None:
-    """Objects that end just before, in and behind the early-warning zone; then a further job, which has to find its place."""
+    """Objects that end just before, in and behind the early-warning zone; then a further job, which has to find its
+    place."""
     world.chain(sources=["D1"], R1='{ device = "vtape:tapes/R1", capacity = "512KiB" }')
     for number in range(3):
         world.data("D1", 100_000 + kib * KIB, files=1, seed=number)

@@ -1,10 +1,9 @@
-"""on_lag = "spool" through configuration, catalog and labelled volumes: a mirror that was late is as good as any other."""
+"""on_lag = "spool" through configuration, catalog and volumes with labels: a late mirror is as good as any other."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -37,7 +36,7 @@ class Gated:
         return self
 
 
-def late(world: World, agents: list[str], then: Callable[[], None] = lambda: None) -> BackupResult:
+def late(world: World, agents: list[str]) -> BackupResult:
     """A backup in which these agents lag from the beginning on."""
     source = Gated()
     with open_backup(world.config, producers={"D1": source}) as backup:
@@ -48,7 +47,6 @@ def late(world: World, agents: list[str], then: Callable[[], None] = lambda: Non
                 for agent in agents:
                     backup.job.lags(rows[agent], "a test says so")
                 source.gate.set()
-                then()
 
         return backup.run(hand_over)
 

@@ -1,4 +1,5 @@
-"""A job of the runtime without configuration files on disk, catalog and labels: sources of seeded bytes, tapes in memory."""
+"""A job of the runtime without configuration files on disk, catalog and labels: sources of seeded bytes, tapes in
+memory."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -171,7 +172,8 @@ class Rig:
 def text(
     mirrors: int = 1, *, below: bool = False, slots: int = 16, settings: str = "", mirror: str = "", sources: int = 1
 ) -> str:
-    """A on R0 with D0, D1, ...; mirrors M1, M2, ... of it on R1, R2, ..., with `below` each a mirror of the one before."""
+    """A on R0 with D0, D1, ...; mirrors M1, M2, ... of it on R1, R2, ..., with `below` each a mirror of the one
+    before."""
 
     def buffers(above: str) -> str:
         return "buffers = { " + ", ".join(f'B{n} = "{above}{n}"' for n in range(sources)) + " }"
@@ -207,9 +209,11 @@ def rig(
     sources: Callable[[str], Seeded],
     drives: Mapping[str, str] | None = None,
     capacity: int | None = None,
+    early_warning: int = 2 * BLOCK,
     disk: SpoolDisk | None = None,
 ) -> Iterator[Rig]:
-    """A job on a configuration's text. `sources` makes each by its name; `drives` are memory drives if nothing else is said."""
+    """A job on a configuration's text. `sources` makes each by its name; `drives` are memory drives if nothing else
+    is said."""
     schedule = schedule_of(text)
     with ExitStack() as stack:
         devices = {
@@ -218,7 +222,7 @@ def rig(
                     (drives or {}).get(name, "memory:"),
                     name=name,
                     capacity=capacity,
-                    early_warning=None if capacity is None else 2 * BLOCK,
+                    early_warning=None if capacity is None else early_warning,
                 )
             )
             for name in map(str, schedule.drive_names)

@@ -1,4 +1,5 @@
-"""Any job that compiles runs to its end, and every object is whole on each drive that should have it and on no other."""
+"""Any job that compiles runs to its end, and every object is whole on each drive that should have it and on no
+other."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCh
 
 
 def sized(seed: int, blocks_max: int):
-    """Sources of any length from nothing to a few blocks, those at a block's edge more often than chance would have it."""
+    """Sources of any length from nothing to a few blocks, those at a block's edge more often than chance would have
+    it."""
 
     def source(name: str) -> Seeded:
         chance = Random(f"{seed} {name}")
@@ -33,9 +35,9 @@ def assert_all_there(made: Rig, topology: Topology) -> None:
         assert made.content(drive) == {name: made.sources[name].sequence for name in names}, drive
 
 
-def run(topology: Topology, seed: int, *, blocks_max: int, capacity: int | None = None, drives=None) -> None:
-    with rig(topology.text, sized(seed, blocks_max), drives, capacity) as made:
-        result = made.job.run()
+def run(topology: Topology, seed: int, *, blocks_max: int, drives=None, **cartridges: int) -> None:
+    with rig(topology.text, sized(seed, blocks_max), drives, **cartridges) as made:
+        result = made.run()
         assert result.well
         assert all(agent.ending is Ending.COMPLETE for agent in result.agents)
         assert all(item.state is State.COMPLETE for item in result.objects)
@@ -57,9 +59,34 @@ def test_every_object_is_where_it_should_be(topology: Topology, seed: int) -> No
 
 
 @quick
-@given(topologies, st.integers(0, 2**32), st.integers(4, 30))
-def test_over_as_many_cartridges_as_it_takes(topology: Topology, seed: int, blocks: int) -> None:
-    run(topology, seed, blocks_max=6, capacity=blocks * BLOCK)
+@given(topologies, st.integers(0, 2**32), st.integers(4 * BLOCK, 30 * BLOCK), st.sampled_from([4096, 2 * BLOCK]))
+def test_over_as_many_cartridges_as_it_takes(topology: Topology, seed: int, capacity: int, early_warning: int) -> None:
+    """With an early warning before the end, or mostly without one: then a block is refused, and stands on the next one."""
+    run(topology, seed, blocks_max=6, capacity=capacity, early_warning=early_warning)
+
+
+@quick
+@given(topologies, st.integers(0, 2**32))
+def test_drives_that_fail_cost_nothing_but_their_own_copies(topology: Topology, seed: int) -> None:
+    chance = Random(seed)
+    troubles = {
+        drive: f"memory:?{chance.choice(['fail_write', 'late_write', 'fail_filemark'])}={chance.choice([1, 1, 2, 5, 20])}"
+        for drive in topology.reaches
+        if chance.random() < 0.4
+    }
+    with rig(topology.text, sized(seed, 6), troubles) as made:
+        result = made.run()
+        failed = {drive for drive in made.rows if made.ending(result, drive).ending is Ending.FAILED}
+        assert failed <= set(troubles)
+        well = set().union(*(names for drive, names in topology.reaches.items() if drive not in failed))
+        for item in result.objects:
+            if item.source in well:
+                assert (item.state, item.troubles) == (State.COMPLETE, [])
+        for drive, names in topology.reaches.items():
+            if drive not in failed:
+                assert made.ending(result, drive).ending is Ending.COMPLETE
+                assert made.content(drive) == {name: made.sources[name].sequence for name in names}
+        assert all(made.job.arena.stream_statistics(row).held == 0 for row in range(len(made.schedule.streams)))
 
 
 @settings(quick, max_examples=5)

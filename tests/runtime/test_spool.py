@@ -126,7 +126,7 @@ def test_an_original_may_spool_too(tmp_path: Path) -> None:
 def test_a_drive_that_has_caught_up_does_not_wait_for_a_full_segment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The source holds back its end until the mirror has all there is, and that stands in a segment that is not full."""
+    """The source holds back its end until the mirror has all there is, which stands in a segment that is not full."""
     monkeypatch.setattr("tapeloom.runtime.spool.SEGMENT_SECONDS", 0.05)
     gate = threading.Event()
 
@@ -219,20 +219,22 @@ def test_a_disk_that_hangs_holds_nobody_up_for_long(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(
         SpoolDisk, "open", lambda disk, segment, open=SpoolDisk.open: opened.append(open(disk, segment)) or opened[-1]
     )
-    with SpoolDisk(tmp_path, "1", 64 << 20, Trouble(hang_write=10)) as disk:
-        with rig(plan(), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made:
-            result = run_until(made, lambda: written(made, "R0") == BLOCKS, made.devices["R1"].release_hang)
-            ending = made.ending(result, "R1")
-            assert ending.ending is Ending.DETACHED
-            assert "its spool cannot keep up" in ending.why
-            assert whole(made, "R0")
-            assert is_prefix(made, "R1")
-            for device in opened:
-                device.release_hang()
-            for thread in threading.enumerate():
-                if thread.name == "spool of M1":
-                    thread.join(30)
-                    assert not thread.is_alive()
+    with (
+        SpoolDisk(tmp_path, "1", 64 << 20, Trouble(hang_write=10)) as disk,
+        rig(plan(), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
+    ):
+        result = run_until(made, lambda: written(made, "R0") == BLOCKS, made.devices["R1"].release_hang)
+        ending = made.ending(result, "R1")
+        assert ending.ending is Ending.DETACHED
+        assert "its spool cannot keep up" in ending.why
+        assert whole(made, "R0")
+        assert is_prefix(made, "R1")
+        for device in opened:
+            device.release_hang()
+        for thread in threading.enumerate():
+            if thread.name == "spool of M1":
+                thread.join(30)
+                assert not thread.is_alive()
 
 
 def test_a_drive_that_fails_after_the_hand_over(tmp_path: Path) -> None:

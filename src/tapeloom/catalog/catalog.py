@@ -45,7 +45,11 @@ class Catalog(Queries):
         """
         catalog = cls(Database(Path(state), readonly=readonly))
         if not readonly:
-            catalog._close_abandoned()
+            try:
+                catalog._close_abandoned()
+            except BaseException:
+                catalog.close()
+                raise
         return catalog
 
     def close(self) -> None:

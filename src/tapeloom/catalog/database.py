@@ -96,7 +96,17 @@ class Database:
         try:
             yield
         except peewee.PeeweeException as error:
-            raise CatalogError(f"the catalog {self.path}: {error}") from error
+            raise CatalogError(f"the catalog {self.path}: {_first(error)}") from error
+
+
+def _first(error: peewee.PeeweeException) -> peewee.PeeweeException:
+    """What went wrong first: where the disk is full SQLite has rolled back already, and a second rollback fails too."""
+    first, before = error, error.__context__
+    while before is not None:
+        if isinstance(before, peewee.PeeweeException):
+            first = before
+        before = before.__context__
+    return first
 
 
 def _version(db: Any, path: Path, migrations: Sequence[Migration]) -> int:

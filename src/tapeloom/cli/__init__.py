@@ -11,7 +11,7 @@
     listing     objects, volumes, jobs
     reading     restore, cat
     verifying   verify
-    trying      demo
+    trying      demo, bench
 
 Modules import click and the standard library when they are loaded; what a verb needs it imports when it runs.
 """

@@ -65,6 +65,7 @@ for verb in (
     listing.volumes,
     listing.jobs,
     trying.demo,
+    trying.bench,
 ):
     tapeloom_command.add_command(verb)
 

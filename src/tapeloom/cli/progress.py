@@ -128,6 +128,7 @@ class _Events:
         self._drives = drives
         self._ended: set[int] = set()
         self._detached: set[int] = set()
+        self._spooling: set[int] = set()
 
     def look(self) -> Iterator[str]:
         now = time.monotonic()
@@ -136,6 +137,10 @@ class _Events:
             if drive.detached and drive.row not in self._detached and not self._backup.job.arena.stopping:
                 self._detached.add(drive.row)
                 yield f"{drive.agent} is detached: drive {drive.name} writes no more"
+            spooled = self._backup.job.spooled(drive.row)
+            if spooled is not None and spooled.blocks and drive.row not in self._spooling:
+                self._spooling.add(drive.row)
+                yield f"{drive.agent} lags: it goes on from its spool, and nobody waits for it"
         for item in self._backup.job.objects.all():
             if item.state is not State.READING and item.number not in self._ended:
                 self._ended.add(item.number)

@@ -36,7 +36,8 @@ class Draft:
     config: Config
     graph: nx.DiGraph
     threads: dict[Node, int] = field(default_factory=dict)
-    """place, spool: of agents, of digest readers, of spools, and of the first buffers of chains. NONE: not a thread of this process."""
+    """place, spool: of agents, of digest readers, of spools, and of the first buffers of chains. NONE: not a thread of
+    this process."""
     streams: list[Stream] = field(default_factory=list)
     """share"""
     spools: list[Node] = field(default_factory=list)

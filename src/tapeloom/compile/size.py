@@ -4,8 +4,8 @@
 other stream can take, and the other half given to a common stock, of which one stream may take up to half. So a fast
 stream can be deep while others are idle, and a slow mirror can never take the slots that another chain needs to move. A
 producer's slots stand in shared memory of its own, so its whole share is its quota; the end block of its object is
-written by this process even if it dies, and needs slots that it cannot touch. Between a spool and the drive that goes on
-from it stand slots that nobody else takes.
+written by this process even if it dies, and needs slots that it cannot touch. Between a spool and the drive that goes
+on from it stand slots that nobody else takes.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def _itemise(draft: Draft, producers: list[Stream]) -> None:
     each = slot_bytes(draft)
     cursors = sum(len(stream.buffers) for stream in draft.streams) + sum(1 for _ in parts(draft.graph, Part.DIGEST))
     agents = sum(node.part in (Part.AGENT, Part.DIGEST) for node in draft.graph)
-    cursors += sum(node.part is Part.BUFFER and spool_node(agent_node(node.agent)) in draft.spools for node in draft.graph)
+    spooled = [node for node in parts(draft.graph, Part.BUFFER) if spool_node(agent_node(node.agent)) in draft.spools]
+    cursors += len(spooled)
     agents += len(draft.spools)
     own = sum(stream.quota for stream in producers)
     items = [

@@ -1,7 +1,7 @@
 """An agent with `on_lag = "spool"` gets a twin: dormant, without a drive, and with a cursor beside each of its own.
 
-Once the agent lags, the twin takes its place in all its streams and writes what comes into segments on disk, and the agent
-goes on from these: two threads more, one that fills segments and one that reads them back.
+Once the agent lags, the twin takes its place in all its streams and writes what comes into segments on disk, and the
+agent goes on from these: two threads more, one that fills segments and one that reads them back.
 """
 
 from __future__ import annotations

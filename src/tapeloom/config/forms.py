@@ -107,7 +107,7 @@ class ServerForm(Form):
     spool: PathText | None = Field(
         default=None,
         examples=["/var/spool/tapeloom"],
-        description='Folder, best on a fast disk, for what agents with on_lag = "spool" are late with. Default: in `state`.',
+        description='Folder on a fast disk for what agents with on_lag = "spool" are late with. Default: in `state`.',
     )
     spool_max: Size = Field(
         default=limits.SPOOL_BYTES_DEFAULT,

@@ -16,8 +16,8 @@ Digest = Literal["none", "sha256"]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`state` and `spool` are absolute paths; `block` counts the bytes of a tape block with its header, `memory` of all slots,
-    `spool_max` of all that the agents of one job may have in `spool` at once."""
+    """`state` and `spool` are absolute paths; `block` counts the bytes of a tape block with its header, `memory` of all
+    slots, `spool_max` of all that the agents of one job may have in `spool` at once."""
 
     state: Path
     block: int

@@ -55,8 +55,7 @@ def verify(
     """Verifies an object's copies, those on one volume, or all there are; in order of volumes and positions, each
     volume in one pass.
 
-    `on_progress` is told of blocks read and blocks in all. A copy in which a fault is found becomes `damaged` in the
-    catalog when the state folder is not in use.
+    `on_progress` is told of blocks read and blocks in all. Nothing is changed, in the catalog neither.
 
     Raises
     ------

@@ -159,12 +159,12 @@ def _spools(config: Config, schedule: Schedule) -> tuple[SpoolPlan, ...]:
     server = config.server
     return tuple(
         SpoolPlan(
-            agent=str(schedule.agent_names[schedule.cursors["agent"][schedule.cursors["upstream"][agent["first_cursor"]]]]),
+            agent=str(schedule.agent_names[schedule.spool_owner(row)]),
             folder=str(server.spool),
             bytes_max=server.spool_max,
             segment_bytes=int(agent["checkpoint_bytes"]),
         )
-        for agent in schedule.agents
+        for row, agent in enumerate(schedule.agents)
         if agent["kind"] == Kind.SPOOL
     )
 

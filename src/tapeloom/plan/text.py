@@ -133,8 +133,8 @@ def _spools(plan: Plan) -> list[str]:
         line
         for spool in plan.spools
         for line in _wrap(
-            f"spool of {spool.agent}: up to {rough_bytes(spool.bytes_max)} in {spool.folder}, used when it lags, in segments "
-            f"of {rough_bytes(spool.segment_bytes)}",
+            f"spool of {spool.agent}: up to {rough_bytes(spool.bytes_max)} in {spool.folder}, used when it lags, in "
+            f"segments of {rough_bytes(spool.segment_bytes)}",
             "",
         )
     ]

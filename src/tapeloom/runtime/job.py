@@ -24,7 +24,7 @@ TICK_SECONDS = 0.25
 HUNG_SECONDS = 5.0
 """How long an agent that was given up may still be with its drive before nobody waits for it any more."""
 SPOOLING_HUNG_SECONDS = 15 * 60.0
-"""The same for an agent that goes on from its spool: long enough for a drive that tries again and again, or a changer."""
+"""The same for an agent that goes on from its spool: a drive may try again and again, and a changer takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +204,17 @@ class Job:
         return spools
 
     def lags(self, agent: int, why: str) -> None:
-        """An agent is too slow for the others: it goes on from its spool, or is detached where it has none. By the thread of
-        `run`. A spool agent may lag, too."""
-        for spool in self._spools.values():
-            if spool.row == agent:
-                return spool.hold_nobody_up(why)
-        if agent not in self._spools:
-            return self.detach(agent, why)
-        self._agents[agent].detached_because = why
-        spool = self._spools[agent]
+        """An agent is too slow for the others: it goes on from its spool, or is detached where it has none. A spool
+        agent may lag, too. Called by the thread of `run`."""
+        if self.schedule.agents[agent]["kind"] == Kind.SPOOL:
+            self._spools[self.schedule.spool_owner(agent)].hold_nobody_up(why)
+        elif agent in self._spools:
+            self._agents[agent].detached_because = why
+            self._start(self._spools[agent])
+        else:
+            self.detach(agent, why)
+
+    def _start(self, spool: Spool) -> None:
         with self._changing_places:
             spool.take_over()
         name = str(self.schedule.agent_names[spool.row])
@@ -283,7 +285,7 @@ class Job:
         return True
 
     def _hangs(self, row: int) -> bool:
-        """Whether nobody waits for this agent any more, and it has not come back from its drive for too long since then."""
+        """Whether this agent was given up, and has not come back from its drive for too long since then."""
         since = self._agents[row].in_call_since_ns
         stopped = self.arena.stopping is Stop.NOW
         given_up = self.arena.agent_statistics(row).detached or stopped

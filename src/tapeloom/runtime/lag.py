@@ -3,9 +3,9 @@
 A buffer lags when it stands behind another drive's buffer of its stream. It holds the others up while the stream's
 producer waits for a slot, the foremost drive has written all there is, and this buffer is the one furthest behind: so
 two equally fast drives never blame one another, and what is added up is the time that was really lost. An agent that
-does not make the others wait may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the
-reason is: a slow drive, one that hangs, one that waits for a cartridge. A spool can hold the others up, too, but no drive
-is measured by it: a disk is faster.
+nobody shall wait for may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the
+reason is: a slow drive, one that hangs, one that waits for a cartridge. A spool can hold the others up, too, but no
+drive is measured by it: a disk is faster.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 
 def give_way() -> None:
-    """For a thread that computes: when it is woken, it waits its turn and takes no processor from a thread that feeds a drive.
+    """For a thread that computes: when it is woken, it takes no processor from a thread that feeds a drive.
 
-    A media agent wakes the producers of the slots it lets go, and has the drive's next blocks to hand on right after that: a
-    producer that came first would leave the drive without work for as long as its slice lasts. Whoever chose another policy
-    than the ordinary one for this process keeps it, and what is started from here is ordinary again.
+    A media agent wakes the producers of the slots that it lets go, and right after that has the drive's next blocks to
+    hand on: a producer that came first would leave the drive without work for as long as its slice lasts. Whoever chose
+    another policy than the ordinary one for this process keeps it; what is started from here is ordinary again.
     """
     with suppress(OSError):  # forbidden here: it is slower so, not wrong
         if os.sched_getscheduler(0) == os.SCHED_OTHER:

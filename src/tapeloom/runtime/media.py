@@ -95,12 +95,12 @@ class MediaAgent:
 
     @property
     def in_call_since_ns(self) -> int:
-        """Since when it has been with its drive without a look at anything else: a write of the kernel's, or a mount, records,
-        a filemark. 0: it is not."""
+        """Since when it has been with its drive and looked at nothing else: in a write of the kernel's, or in a mount,
+        records, a filemark. 0: it is not."""
         return self._aside_since_ns or self.statistics().in_call_since_ns
 
     def statistics(self) -> _kernel.AgentStatistics:
-        """What it did, from the job's streams and from its spool. `detached` only where something will never reach it."""
+        """What it did, from the job's streams and from its spool. `detached`: something will never reach it."""
         live = self._arena.agent_statistics(self._row)
         if self._spool is None or not self._spool.took_over:
             return live

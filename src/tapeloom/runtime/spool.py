@@ -1,14 +1,15 @@
-"""An agent that lags goes on from a spool: its blocks go to disk at the pace of the others, and from there to its drive at its own.
+"""An agent that lags goes on from a spool: its blocks go to disk as fast as to the others, then to its drive.
 
 ::
 
     the job's streams -> spool agent -> segments on disk -> reader -> an arena of its own -> the agent's drive
-                         `fill`                             `read_back`                      MediaAgent, its loop as ever
+                         `fill`                             `read_back`                      MediaAgent, as ever
 
 The spool agent is the dormant twin that the compiler has put beside the agent. At `take_over` the kernel gives it the
-agent's places in all streams, so that no block is lost and none comes twice; the agent writes what it has in its hands and
-goes on from the spool to the end of the job. A segment is a virtual tape with nothing but blocks. It goes as soon as it has
-been read: if the drive fails after that, the copy has a hole with a spool as without one, and is completed from another.
+agent's places in all streams, so that no block is lost and none comes twice; the agent writes what is in its hands, and
+goes on from the spool to the end of the job. A segment is a virtual tape with nothing but blocks. It goes as soon as
+it has been read: if the drive fails after that, the copy has a hole with a spool as without one, and is completed from
+another.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from tapeloom.limits import PAGE_BYTES, SPOOL_SLOTS
 from tapeloom.quantity import rough_bytes
 from tapeloom.runtime.objects import Objects
 from tapeloom.runtime.reading import POOL, STREAM, restore_arena
-from tapeloom.schedule import NONE, Schedule
+from tapeloom.schedule import Schedule
 
 CARTRIDGE = "blocks"
 SEGMENT_SECONDS = 1.0
-"""After so long a segment that is not full ends if the reader has nothing else: a drive that has caught up does not idle."""
+"""After so long a segment that is not full ends if the reader has nothing else: a drive that caught up is not idle."""
 NO_LIMIT = 2**63 - 1
 
 
@@ -64,8 +65,8 @@ class SpoolStatistics:
 class SpoolDisk:
     """One job's share of the spool folder, in a folder of its own that goes with the job.
 
-    What jobs that died have left is removed when the next one begins: the lock of a dead job's folder is free. Safe to use
-    from any thread.
+    What jobs that died have left is removed when the next one begins: the lock of a dead job's folder is free. Safe to
+    use from any thread.
 
     Parameters
     ----------
@@ -97,8 +98,8 @@ class SpoolDisk:
                 os.close(making)
         except OSError as error:
             raise UsageError(
-                f"the spool folder {self._all} cannot be used ({error.strerror}): make it writable, or name another one as "
-                "spool in [server]"
+                f"the spool folder {self._all} cannot be used ({error.strerror}): make it writable, or name another "
+                "one as spool in [server]"
             ) from error
         return self
 
@@ -171,10 +172,10 @@ def _locked(folder: Path, wait: bool) -> int:
 
 
 class Spool:
-    """Of the agent `owner`, by the SPOOL agent in row `row`. Everything is allocated here; no thread runs before `take_over`.
+    """Of the agent `owner`, by the SPOOL agent in row `row`. All is allocated here; no thread runs before `take_over`.
 
-    `fill` and `read_back` are the bodies of two threads, and raise nothing but bugs. `on_lost` is called, by any thread, when
-    the spool takes no more.
+    `fill` and `read_back` are the bodies of two threads, and raise nothing but bugs. `on_lost` is called by any thread,
+    when the spool takes no more.
     """
 
     def __init__(
@@ -188,7 +189,7 @@ class Spool:
     ):
         agent = schedule.agents[row]
         self.row = row
-        self.owner = owner_of(schedule, row)
+        self.owner = schedule.spool_owner(row)
         self.took_over = False
         self.lost: str | None = None
         """Why something that waited for the agent will never reach it."""
@@ -327,10 +328,3 @@ class Spool:
                     raise device.failure(split.status, f"read block {split.position}")
                 case _:
                     raise BlockDamaged(f"{device.name}: block {split.position} is not what was written")
-
-
-def owner_of(schedule: Schedule, spool: int) -> int:
-    """The agent that a SPOOL agent stands in for."""
-    mirrored = schedule.cursors["upstream"][schedule.agents["first_cursor"][spool]]
-    assert mirrored != NONE
-    return int(schedule.cursors["agent"][mirrored])

@@ -132,8 +132,8 @@ class VolumeWriter:
         return self._volume
 
     def _mount(self, previous: Mounted | None) -> None:
-        """The volume to go on with. One that an earlier job filled so far that not even job-start fits is full, and the next one
-        is taken."""
+        """The volume to go on with. One that an earlier job filled so far that not even job-start fits is full, and
+        the next one is taken."""
         try:
             self._begin_on(previous)
         except EndOfMedium:

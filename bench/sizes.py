@@ -1,0 +1,25 @@
+"""How much the benchmarks move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tapeloom.limits import MIB
+
+FILES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is moved. `repeats`: how often a source reads its file, so that starting counts for nothing."""
+
+    file_bytes: int
+    repeats: int
+    backup_repeats: int
+    rounds: int
+    paced_repeats: int
+    kernel_blocks: int
+
+
+FULL = Sizes(file_bytes=128 * MIB, repeats=4, backup_repeats=16, rounds=9, paced_repeats=9, kernel_blocks=400_000)
+QUICK = Sizes(file_bytes=4 * MIB, repeats=1, backup_repeats=1, rounds=1, paced_repeats=8, kernel_blocks=32_000)
