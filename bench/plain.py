@@ -62,7 +62,7 @@ class Plain:
         return Cost(total_bytes, usage)
 
     def kernel_cycle_ns(self, buffers: int, run_blocks: int, rounds: int) -> float:
-        """Nanoseconds that one core takes to hand a block from a producer through the agent to a device that takes all."""
+        """Nanoseconds that one core takes to hand a block from its producer to a device that takes everything."""
         elapsed = ctypes.c_int64()
         if not self._library.kernel_cycle(buffers, run_blocks, rounds, ctypes.byref(elapsed)):
             raise AssertionError("the kernel did not write what was published")

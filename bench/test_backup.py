@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Buffer, Engine, Rig, whole
+from sizes import Sizes
 from usage import Cost, cost_of_child, measured
 
 from tapeloom.config import Config, load
@@ -65,7 +65,7 @@ def test_backup(
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.skipif(shutil.which("mbuffer") is None, reason="mbuffer is not installed")
 def test_mbuffer(benchmark: BenchmarkFixture, note: Note, files: list[Path], sizes: Sizes, outputs: int) -> None:
-    """Files through mbuffer, one after another, into /dev/zero: that takes everything, and nobody treats it specially."""
+    """Files through mbuffer, one after another, into /dev/zero: it takes everything, and nobody treats it specially."""
     command = ["mbuffer", "-q", "-s", "512k", "-m", "64M", *["-o", "/dev/zero"] * outputs, "-i"]
 
     def run() -> None:

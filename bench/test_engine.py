@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import PAYLOAD_BYTES, Agent, Engine, Rig, whole
+from sizes import Sizes
 from usage import Cost
 
 

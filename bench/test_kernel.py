@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
+from sizes import Sizes
 
 RUN_BLOCKS = 16
 

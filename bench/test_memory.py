@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Buffer, Rig
+from sizes import Sizes
 
 from tapeloom.compile import compile_job
 from tapeloom.config import load

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Buffer, Engine, Rig, Run, whole
+from sizes import Sizes
 from usage import Cost
 
 from tapeloom.limits import BLOCK_BYTES_DEFAULT

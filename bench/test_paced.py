@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Engine, Rig, whole
+from sizes import Sizes
 
 
 @pytest.mark.parametrize("drives", [1, 4, 8])

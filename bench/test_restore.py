@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from sizes import Sizes
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Buffer, Rig
+from sizes import Sizes
 
 from tapeloom.config import load
 from tapeloom.ops.backup import open_backup

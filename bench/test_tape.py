@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from sizes import Sizes
 from plain import Plain
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Engine, Rig, whole
+from sizes import Sizes
 from usage import Cost
 
 from tapeloom.limits import BLOCK_BYTES_DEFAULT

@@ -247,6 +247,18 @@ def test_another_cartridge_under_the_same_name_is_refused(twice: World) -> None:
         twice.restored(str(oldest.id), copy="M1")
 
 
+def test_a_cartridge_in_another_drive_is_sent_home(twice: World) -> None:
+    twice.file.write_text(twice.file.read_text().replace("R2", "X2").replace("tapes/X2", "tapes/R2"))
+    before = twice.tape_bytes()
+    result = twice.backup()
+    (told,) = [one for one in result.agents if one.agent == "M1"]
+    assert told.ending is Ending.FAILED
+    assert "which the catalog has in drive R2: put it back there" in (told.why or "")
+    assert {path: data for path, data in twice.tape_bytes().items() if "/R2/" in str(path)} == {
+        path: data for path, data in before.items() if "/R2/" in str(path)
+    }
+
+
 def test_a_tape_that_lost_its_end_is_not_appended_to(twice: World) -> None:
     """Its index is cut behind the first job's receipts: the catalog knows of more."""
     (tape,) = twice.tapes("R2")

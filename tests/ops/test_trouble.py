@@ -14,8 +14,9 @@ from ops_world import KIB, World, assert_receipts_hold, place_in_file
 
 from tapeloom._kernel import Stop
 from tapeloom.catalog import JobStatus, Outcome
+from tapeloom.device import Device
 from tapeloom.errors import CatalogError, HeldError, NotFound, RestoreError
-from tapeloom.ops.backup import BackupResult, open_backup
+from tapeloom.ops.backup import Backup, BackupResult, open_backup
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.restore import restore
 from tapeloom.ops.verify import verify
@@ -173,15 +174,43 @@ def test_a_mirror_that_hangs(world: World, hang: int) -> None:
     assert_receipts_hold(world)
 
 
+def device_of(backup: Backup, drive: str) -> Device:
+    """The open drive of a backup's agent."""
+    devices = [agent._tape._device for agent in backup.job._agents.values()]  # type: ignore[attr-defined]
+    return next(device for device in devices if device.name == drive)
+
+
+def test_a_mirror_that_lagged_and_comes_back_has_what_it_wrote(world: World) -> None:
+    world.chain(mirror='on_lag = "detach"\nlag_max = "100ms"', slots=24, R2='"vtape:tapes/R2?hang_write=60"')
+    world.data("D1", 2_000_000)
+    world.data("D2", 700_000)
+    with open_backup(world.config) as backup:
+        (row,) = [row for row, agent in enumerate(backup.schedule.agent_names) if agent == "M1"]
+
+        def on_tick() -> None:
+            if backup.job.arena.agent_statistics(row).detached:
+                device_of(backup, "R2").release_hang()
+
+        result = backup.run(on_tick)
+    assert (result.exit_status, ending(result, "M1")) == (1, Ending.DETACHED)
+    assert "held the others up" in why(result, "M1")
+    assert sum(row.blocks_safe for row in result.table if row.copy.agent == "M1") >= 50
+    assert "partial" in {world.status(source)["M1"] for source in ("D1", "D2")}
+    for source in ("D1", "D2"):
+        same(world, source, "M2")
+    world.chain()
+    assert_receipts_hold(world)
+    assert world.backup().exit_status == 0
+    assert verify(world.config).exit_status == 0
+
+
 def test_a_drive_under_a_call_is_never_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call of a real drive cannot be abandoned from here: were its files closed, it could go on in another's."""
     world.chain(mirror='on_lag = "detach"\nlag_max = "100ms"', slots=24, R2='"vtape:tapes/R2?hang_write=30"')
     world.data("D1", 1_000_000)
     world.data("D2", 100_000)
     with open_backup(world.config) as backup, monkeypatch.context() as patch:
-        (device,) = [
-            tape._device for tape in (agent._tape for agent in backup.job._agents.values()) if tape._device.name == "R2"
-        ]
+        device = device_of(backup, "R2")
         patch.setattr(device, "wait_hang", lambda seconds: False)  # as if it did not hang on purpose
         result = backup.run()
         assert backup.job.hung
@@ -200,7 +229,7 @@ def test_a_mirror_that_waits_is_waited_for(world: World) -> None:
     world.data("D1", 1_000_000)
     world.data("D2", 100_000)
     with open_backup(world.config) as backup:
-        (device,) = [agent._tape._device for agent in backup.job._agents.values() if agent._tape._device.name == "R2"]
+        device = device_of(backup, "R2")
         ticks = []
 
         def on_tick() -> None:

@@ -215,7 +215,10 @@ def test_an_interrupt_of_the_calling_thread_ends_the_job() -> None:
 
     with rig(text(1), long(100), {"R0": "memory:?hang_write=20"}) as made, pytest.raises(KeyboardInterrupt):
         made.job.run(interrupt)
-    assert not [thread for thread in threading.enumerate() if thread.name in ("A", "M1", "stream-0")]
+    for thread in threading.enumerate():
+        if thread.name in ("A", "M1", "stream-0"):
+            thread.join(30)
+            assert not thread.is_alive(), thread.name
 
 
 def test_a_volume_that_ends_in_the_middle_costs_no_block_and_doubles_none() -> None:

@@ -61,7 +61,8 @@ def test_every_object_is_where_it_should_be(topology: Topology, seed: int) -> No
 @quick
 @given(topologies, st.integers(0, 2**32), st.integers(4 * BLOCK, 30 * BLOCK), st.sampled_from([4096, 2 * BLOCK]))
 def test_over_as_many_cartridges_as_it_takes(topology: Topology, seed: int, capacity: int, early_warning: int) -> None:
-    """With an early warning before the end, or mostly without one: then a block is refused, and stands on the next one."""
+    """With an early warning before the end, or mostly without one: then a block is refused, and stands on the next
+    one."""
     run(topology, seed, blocks_max=6, capacity=capacity, early_warning=early_warning)
 
 

@@ -49,7 +49,7 @@ def spooling(
 ) -> Iterator[Rig]:
     """A job whose spool folder is empty before and after."""
     with SpoolDisk(folder / "spool", "1", bytes_max, trouble) as disk:
-        with rig(plan, long(blocks), drives, capacity, disk) as made:
+        with rig(plan, long(blocks), drives, capacity=capacity, disk=disk) as made:
             yield made
         assert list((folder / "spool" / "job-1").iterdir()) == []
     assert list((folder / "spool").iterdir()) == []
@@ -235,6 +235,27 @@ def test_a_disk_that_hangs_holds_nobody_up_for_long(tmp_path: Path, monkeypatch:
             if thread.name == "spool of M1":
                 thread.join(30)
                 assert not thread.is_alive()
+
+
+def test_a_stop_at_once_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.5)
+    opened = []
+    monkeypatch.setattr(
+        SpoolDisk, "open", lambda disk, segment, open=SpoolDisk.open: opened.append(open(disk, segment)) or opened[-1]
+    )
+    with (
+        SpoolDisk(tmp_path, "1", 64 << 20, Trouble(hang_write=10)) as disk,
+        rig(plan(), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
+    ):
+
+        def stop() -> None:
+            made.job.stop(Stop.NOW)
+            made.devices["R1"].release_hang()
+
+        result = run_until(made, lambda: any(device.wait_hang(0) for device in opened), stop)
+        assert made.ending(result, "R1").ending is Ending.STOPPED
+        for device in opened:
+            device.release_hang()
 
 
 def test_a_drive_that_fails_after_the_hand_over(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from ..errors import NotFound
 from ..volume.looking import Look
 from ..volume.mounting import Known
 from ..volume.records import Entry
@@ -25,6 +26,12 @@ class JobLedger:
 
     def by_cartridge(self, drive: str, cartridge: str) -> Known | None:
         return self._known(self._catalog.volume_in(drive, cartridge))
+
+    def drive_of(self, volume: UUID) -> str | None:
+        try:
+            return self._catalog.volume(volume).drive
+        except NotFound:
+            return None
 
     def make_volume(
         self,

@@ -136,6 +136,10 @@ class Device(Protocol):
         """The longest block that goes to the medium without a copy, its errors at once."""
 
     @property
+    def keeps(self) -> bool:
+        """False: what is written is gone, the drive is there for measuring."""
+
+    @property
     def loaded(self) -> str | None:
         """The cartridge in the drive."""
 

@@ -71,6 +71,10 @@ class NativeDrive(ABC):
         """Lets go of what other processes could want; called once, with nothing loaded."""
 
     @property
+    def keeps(self) -> bool:
+        return True
+
+    @property
     def block_bytes_max(self) -> int:
         return int(lib.TL_VTAPE_BLOCK_BYTES_MAX)
 

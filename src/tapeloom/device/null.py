@@ -72,6 +72,10 @@ class NullDrive(NativeDrive):
         self._loaded = None
 
     @property
+    def keeps(self) -> bool:
+        return False
+
+    @property
     def loaded(self) -> str | None:
         return self._loaded
 

@@ -226,6 +226,9 @@ class Job:
     def _close_spools(self) -> None:
         for spool in self._spools.values():
             spool.stop()
+        for spool, filler in self._fillers.items():
+            if filler.is_alive():
+                spool.hold_nobody_up("its disk does not come back from a call")
         for reader in self._readers:
             reader.join()
 

@@ -227,9 +227,10 @@ class Spool:
         self._written.put(None)
 
     def hangs(self, seconds: float) -> bool:
-        """Whether it was given up and is still with its disk, for so long."""
+        """Whether nobody waits for it any more and it is still with its disk, for so long."""
         since = self._job_arena.agent_statistics(self.row).in_call_since_ns
-        return self.lost is not None and since != 0 and time.monotonic_ns() - since >= seconds * 1e9
+        given_up = self.lost is not None or self._job_arena.stopping is Stop.NOW
+        return given_up and since != 0 and time.monotonic_ns() - since >= seconds * 1e9
 
     def detach(self) -> None:
         """The owner takes nothing more. To be called when it is detached from the job's streams, or will be."""

@@ -24,7 +24,9 @@ from tapeloom.volume.label import LABEL_BYTES, identify, reader_block, text_labe
 from tapeloom.volume.looking import Look, look
 from tapeloom.volume.records import RecordAssembler, VolumeStart, encode
 
-CARTRIDGE_NAME_MAX = 32
+STEM_CHARACTERS = 19
+"""Of a drive's name in a cartridge's, which has 32 at most: a hyphen and a number follow, or twelve letters of an
+id."""
 LABEL_BLOCKS_MAX = 16
 """Where to stop looking for volume-start: it stands right behind the text label and the reader."""
 
@@ -54,6 +56,9 @@ class Shelf(Protocol):
         """The volume that this drive's jobs go on with."""
 
     def by_cartridge(self, drive: str, cartridge: str) -> Known | None: ...
+
+    def drive_of(self, volume: UUID) -> str | None:
+        """Where a volume belongs; None: it is not known."""
 
     def make_volume(
         self,
@@ -106,13 +111,13 @@ def mount_for_append(
         There is more on the tape than the catalog knows.
     DeviceError
     """
-    known = shelf.appendable(device.name)
+    known = shelf.appendable(device.name) if device.keeps else None
     if known is not None and known.block_bytes >= block_bytes:
         if device.loaded != known.cartridge:
             device.load(known.cartridge)
         return _append(device, shelf, known, software, crc)
-    cartridge = _blank(device, shelf)
     volume_id = new_id()
+    cartridge = _blank(device, shelf) if device.keeps else _named_after(device, volume_id)
     sequence = previous.sequence + 1 if previous else 1
     shelf.make_volume(
         id=volume_id,
@@ -232,6 +237,12 @@ def _blank(device: Device, shelf: Shelf) -> str:
         start = read_label(device)
         if start is None:
             return name
+        home = shelf.drive_of(start.volume)
+        if home is not None:
+            raise DeviceError(
+                f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which the catalog has in "
+                f"drive {home}: put it back there, or call this drive {home} in the configuration"
+            )
         raise CatalogOlderThanTape(
             f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which this catalog "
             "does not know: the catalog "
@@ -245,8 +256,18 @@ def _blank(device: Device, shelf: Shelf) -> str:
     return name
 
 
+def _named_after(device: Device, volume: UUID) -> str:
+    """A drive that keeps nothing has a new volume each time; no two of them may have one name in the catalog."""
+    device.load()
+    return f"{_stem(device)}-{str(volume)[-12:]}"
+
+
+def _stem(device: Device) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", device.name)[: STEM_CHARACTERS]
+
+
 def _next_name(device: Device, shelf: Shelf, names: list[str]) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]", "_", device.name)[: CARTRIDGE_NAME_MAX - 5]
+    stem = _stem(device)
     number = 1
     while f"{stem}-{number:04d}" in names or shelf.by_cartridge(device.name, f"{stem}-{number:04d}"):
         number += 1
