@@ -22,6 +22,7 @@ struct tl_trouble {
     int error;                  /* EIO after a failure of ours; 0: ask the inner drive */
     _Atomic uint32_t gate;      /* futex: a hanging write waits while it is SHUT */
     _Atomic uint32_t hanging;   /* futex: 1 while a write hangs */
+    bool abandoned;             /* a write hung at the end: its caller may still ask for its error, which stays */
 };
 
 /* Sleeps as long as *word has that value, or until that time of CLOCK_MONOTONIC. */
@@ -49,7 +50,8 @@ static int fail(struct tl_trouble *trouble)
 /* What every call begins with: the error of the write before, if that was hidden. */
 static int enter(struct tl_trouble *trouble)
 {
-    trouble->error = 0;
+    if (!trouble->abandoned)
+        trouble->error = 0;
     if (!trouble->late)
         return TL_OK;
     trouble->late = false;
@@ -260,6 +262,7 @@ void tl_trouble_release(struct tl_trouble *trouble)
 
 void tl_trouble_abandon(struct tl_trouble *trouble)
 {
+    trouble->abandoned = atomic_load(&trouble->hanging) != 0;
     set(&trouble->gate, ABANDONED);
     wait_while(&trouble->hanging, 1, NULL);
 }

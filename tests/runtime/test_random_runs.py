@@ -70,8 +70,9 @@ def test_over_as_many_cartridges_as_it_takes(topology: Topology, seed: int, capa
 @given(topologies, st.integers(0, 2**32))
 def test_drives_that_fail_cost_nothing_but_their_own_copies(topology: Topology, seed: int) -> None:
     chance = Random(seed)
+    kinds = ["fail_write", "late_write", "fail_filemark"]
     troubles = {
-        drive: f"memory:?{chance.choice(['fail_write', 'late_write', 'fail_filemark'])}={chance.choice([1, 1, 2, 5, 20])}"
+        drive: f"memory:?{chance.choice(kinds)}={chance.choice([1, 1, 2, 5, 20])}"
         for drive in topology.reaches
         if chance.random() < 0.4
     }

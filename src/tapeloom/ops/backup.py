@@ -250,7 +250,8 @@ def open_backup(
 
 
 def _leave(device: Device, hung: Collection[str]) -> None:
-    """Closes a drive, but not under a call that may still come back: such a one stays reserved until this process ends."""
+    """Closes a drive, but not under a call that may still come back: that one stays reserved until this process
+    ends."""
     if device.name not in hung or device.wait_hang(0):
         device.close()
 
