@@ -318,3 +318,12 @@ def test_run_tables_are_not_changed_by_a_receipt(world: World) -> None:
     world.catalog.receipt(job=world.job, agent=AGENT, volume=world.volume, filemark=9, runs={id: table}, bytes={id: 77})
     assert np.array_equal(table, [[7, 0, 5, LABEL_END]])
     assert world.catalog.receipts(world.catalog.object(id).copies[0].id)[0].bytes == 77
+
+
+def test_a_block_written_twice_does_not_hide_a_gap(world: World) -> None:
+    id = world.add()
+    world.write((id, 0, 0), (id, 0, 0), (id, 2, 2))
+    world.end(id, 3)
+    copy = world.catalog.object(id).copies[0]
+    assert copy.status == "partial"
+    assert world.catalog.missing(copy.id) == [(1, 1)]

@@ -290,15 +290,16 @@ class Catalog(Queries):
                     continue
                 _refuse_outside(table, known, filemark, object_id)
                 copy = _copy_of(t, object_id, agent, job, self.path)
+                parts = run_tables.spans(table)
                 t.receipts.insert(
                     {
                         "copy": copy,
                         "volume": str(volume),
                         "job": str(job),
                         "filemark": filemark,
-                        "first_seq": int(table[:, SEQ].min()),
-                        "last_seq": int((table[:, SEQ] + table[:, BLOCKS]).max()) - 1,
-                        "blocks": int(table[:, BLOCKS].sum()),
+                        "first_seq": parts[0][0],
+                        "last_seq": parts[-1][1],
+                        "blocks": sum(last - first + 1 for first, last in parts),  # each once: `spans` counts on it
                         "bytes": None if bytes is None else bytes[object_id],
                         "runs": run_tables.pack(_without_object(table)),
                         "given_at": now,
