@@ -18,8 +18,13 @@ class Sizes:
     backup_repeats: int
     rounds: int
     paced_repeats: int
+    tape_repeats: int
     kernel_blocks: int
 
 
-FULL = Sizes(file_bytes=128 * MIB, repeats=4, backup_repeats=16, rounds=9, paced_repeats=9, kernel_blocks=400_000)
-QUICK = Sizes(file_bytes=4 * MIB, repeats=1, backup_repeats=1, rounds=1, paced_repeats=8, kernel_blocks=32_000)
+FULL = Sizes(
+    file_bytes=128 * MIB, repeats=4, backup_repeats=16, rounds=9, paced_repeats=9, tape_repeats=2, kernel_blocks=400_000
+)
+QUICK = Sizes(
+    file_bytes=4 * MIB, repeats=1, backup_repeats=1, rounds=1, paced_repeats=8, tape_repeats=1, kernel_blocks=32_000
+)

@@ -47,7 +47,7 @@ def test_mirrors_on_null_drives(
             note("mirrors_null", run.cost.cpu_per_gb / one.cost.cpu_per_gb)
             note("mirrors_null_threads", 1 + sum(run.agent_cpu_seconds[1:]) / run.cost.usage.cpu_seconds)
 
-        benchmark.pedantic(run, setup=lambda: before.append(alone.run()), rounds=sizes.rounds)
+        benchmark.pedantic(run, setup=lambda: before.append(alone.run()), rounds=2 * sizes.rounds)
 
 
 def test_mirrors_on_virtual_tapes(

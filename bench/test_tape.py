@@ -29,7 +29,9 @@ def test_tape(
     baseline: list[Cost] = []
     memory = mmap.mmap(-1, 256 << 20)
     memory.write(bytes(len(memory)))
-    with Engine(Rig(folder, {"R": "vtape:R"}, [Agent("A", "R", [whole(file) for file in files])])) as engine:
+    with Engine(
+        Rig(folder, {"R": "vtape:R"}, [Agent("A", "R", [whole(file, sizes.tape_repeats) for file in files])])
+    ) as engine:
         first = engine.run()  # from now on the disk space is there
         pieces = round(first.agents[0].blocks / first.agents[0].calls)
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import CatalogError, NotFound
 from ..volume import runs as run_tables
 from ..volume.header import Level
-from ..volume.runs import BLOCKS, OBJECT, POSITION, SEQ, Runs
+from ..volume.runs import BLOCKS, OBJECT, POSITION, Runs
 from .database import Database
 from .model import Copy, CopyStatus, JobStatus, Outcome, Place, VolumeState
 from .queries import Queries, copies, spans

@@ -131,7 +131,7 @@ class Job:
             self._workers.append(self._thread(f"digest-{number}", digest.run))
         for row, agent in self._agents.items():
             self._media[row] = self._thread(str(self.schedule.agent_names[row]), partial(self._run_agent, agent))
-        for thread in [*self._workers, *self._media.values()]:
+        for thread in [*self._media.values(), *self._workers]:  # who puts a tape in takes longest to begin
             thread.start()
         try:
             self._watch(on_tick)

@@ -240,8 +240,8 @@ def _blank(device: Device, shelf: Shelf) -> str:
         home = shelf.drive_of(start.volume)
         if home is not None:
             raise DeviceError(
-                f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which the catalog has in "
-                f"drive {home}: put it back there, or call this drive {home} in the configuration"
+                f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which the catalog "
+                f"has in drive {home}: put it back there, or call this drive {home} in the configuration"
             )
         raise CatalogOlderThanTape(
             f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which this catalog "
