@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -125,6 +126,7 @@ class Engine:
     def run(self) -> Run:
         agents = [row for row, agent in enumerate(self._schedule.agents) if agent["drive"] != NONE]
         tapes = {row: BareTape(self._devices[self._schedule.agents[row]["drive"]]) for row in agents}
+        gc.collect()  # a job refers to itself: the memory of the one before goes now
         job = Job(self._schedule, tapes, self._sources, Objects(Deaf()))
         with measured() as usage:
             result = job.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ def archive(folder: Path, at: Path, times: int) -> Buffer:
 
 
 def back_up(config: Config) -> Cost:
+    gc.collect()  # a job refers to itself: the memory of the one before goes now
     with measured() as usage, open_backup(config) as backup:
         result = backup.run()
     assert result.exit_status == 0, result

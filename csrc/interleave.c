@@ -101,11 +101,22 @@ static int write_hands(const struct tl_view *view, struct tl_agent *g, struct tl
     return 0;
 }
 
+/* A drive may hang with all that a call gave it: one reader's share of the slots that are the stream's own, and the others, and the
+ * producer, go on with the rest. A stream without any is somebody's alone. */
+static uint32_t call_blocks_max(const struct tl_arena *a, uint32_t cursor)
+{
+    const struct tl_stream *s = tl_stream_of(a, tl_cursor_of(a, cursor)->stream);
+    const uint32_t own = s->quota + s->segment_slots, share = own / (s->readers + 1);
+    return own == 0 ? TL_BATCH_MAX : share == 0 ? 1 : share;
+}
+
 /* One run of one buffer. Returns nonzero when the turn is over. */
 static int write_run(const struct tl_view *view, struct tl_agent *g, uint32_t cursor, struct tl_turn *t)
 {
     const struct tl_arena *a = view->arena;
-    const uint32_t batch = t->ops->batch_max < TL_BATCH_MAX ? t->ops->batch_max : TL_BATCH_MAX;
+    uint32_t batch = t->ops->batch_max < TL_BATCH_MAX ? t->ops->batch_max : TL_BATCH_MAX;
+    if (batch > call_blocks_max(a, cursor))
+        batch = call_blocks_max(a, cursor);
     uint32_t left = g->run_blocks;
     int over = 0;
     while (left && !over) {

@@ -99,7 +99,7 @@ def test_streams_that_have_ended_are_handed_over_too(fake_drive: MakeDrive, ende
 @pytest.mark.parametrize("status", [Status.EARLY_WARNING, Status.END_OF_MEDIUM])
 def test_what_a_drive_refuses_stays_in_the_hands_of_the_one_that_goes(fake_drive: MakeDrive, status: Status) -> None:
     """The seam between two volumes falls into the hand-over: the next volume gets what the first one did not take."""
-    arena = make([8], [[0]], 0)
+    arena = make([16], [[0]], 0)
     feed_blocks(arena, 0, 8)
     drive, spooled = fake_drive(4), fake_drive()
     drive.hang(1)
@@ -123,7 +123,7 @@ def test_what_a_drive_refuses_stays_in_the_hands_of_the_one_that_goes(fake_drive
 
 
 def test_who_ends_without_a_drive_lets_go(fake_drive: MakeDrive) -> None:
-    arena = make([8], [[0]], 0)
+    arena = make([16], [[0]], 0)
     feed_blocks(arena, 0, 8)
     drive, spooled = fake_drive(4), fake_drive()
     drive.hang(1)

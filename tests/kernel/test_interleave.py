@@ -354,3 +354,13 @@ def test_rows_that_are_none() -> None:
     ):
         with pytest.raises(IndexError):
             wrong()
+
+
+def test_a_call_is_given_no_more_than_one_readers_share_of_the_slots(fake_drive: MakeDrive) -> None:
+    """So a drive that hangs leaves the others, and the producer, something to go on with."""
+    arena = make_arena([(12, 12)], [[0], [0]])
+    feed_blocks(arena, 0, 12)
+    drive = fake_drive(32)
+    assert turn(_kernel.Interleaver(arena, 0), drive).reason is TurnReason.ENDED
+    assert len(drive.written) == 12
+    assert arena.agent_statistics(0).calls == 3

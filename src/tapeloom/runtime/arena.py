@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 
 from tapeloom import _kernel
 from tapeloom.errors import UsageError
-from tapeloom.limits import MIB, PATIENCE_SECONDS, PRODUCER_END_SLOTS
+from tapeloom.limits import KIB, MIB, PATIENCE_SECONDS, PRODUCER_END_SLOTS
 from tapeloom.schedule import Feed, Kind, Schedule
 
 
@@ -57,6 +58,13 @@ def allocate(
     """
     plan = (slot_bytes, slots_common, streams, cursors, agents)
     size = _kernel.arena_bytes(*plan)
+    # Asked first: an allocation that is too large ends other processes before it fails.
+    available = _available_bytes()
+    if available is not None and size > available:
+        raise UsageError(
+            f"this machine has {available // MIB} MiB of memory to spare, not {size // MIB} MiB: "
+            "make memory in [server] smaller"
+        )
     fd = os.memfd_create("tapeloom-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         # Allocated now: a page that cannot be had later would be a SIGBUS in the middle of the job.
@@ -70,3 +78,12 @@ def allocate(
         ) from error
     finally:
         os.close(fd)
+
+
+def _available_bytes() -> int | None:
+    """What the system could give without swapping; None where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable:")), None)
