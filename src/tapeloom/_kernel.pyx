@@ -13,7 +13,7 @@ from enum import IntEnum
 import numpy as np
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
@@ -168,7 +168,7 @@ cdef class Arena:
         cdef uint32_t i
         if os.fstat(fd).st_size < bytes:
             raise ValueError(f"the arena takes {bytes} bytes, its file has {os.fstat(fd).st_size}")
-        # Populated: a page fault at each slot's first use costs as much as a quarter of filling it.
+        # Populated before the first byte moves: the page faults of a slot's first use take longer than filling it.
         cdef void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0)
         if memory == MAP_FAILED:
             raise OSError(errno, os.strerror(errno))
@@ -316,6 +316,24 @@ class AgentStatistics:
     detached: bool
 
 
+cdef class _Window:
+    """Bytes of a slot as a buffer that keeps the arena mapped: whoever looks at them too late sees other bytes, no crash."""
+
+    cdef Arena arena
+    cdef void *data
+    cdef Py_ssize_t bytes
+    cdef bint readonly
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.data, self.bytes, self.readonly, flags)
+
+
+cdef window(Arena arena, const void *data, Py_ssize_t bytes, bint readonly):
+    cdef _Window made = _Window.__new__(_Window)
+    made.arena, made.data, made.bytes, made.readonly = arena, <void *>data, bytes, readonly
+    return memoryview(made)
+
+
 cdef class Feeder:
     """The producer's end of one stream, for one thread: what is written here becomes the blocks of one object."""
 
@@ -403,13 +421,13 @@ cdef class Feeder:
 
     def reserve(self):
         """The free room of the slot being filled, as a writable memoryview: fill its beginning, then `commit(bytes)`.
-        Valid until the next call."""
+        Void after the next call, and when the job stops: the slot is another block's by then. The bytes stay there to touch."""
         self._inside()
         cdef int status
         with nogil:
             status = tl_feed_room(&self.feeder, &self.room, &self.room_bytes)
         raise_for(status)
-        return <uint8_t[:self.room_bytes]>self.room
+        return window(self.arena, self.room, self.room_bytes, readonly=False)
 
     def commit(self, uint32_t bytes):
         if bytes > self.room_bytes:
@@ -655,14 +673,14 @@ cdef class Drain:
         return (<const char *>self.block.object)[:16]
 
     def payload(self):
-        """The next unread bytes that lie together, as a memoryview of the slot, or None at the object's end. Valid until the
-        next call."""
+        """The next unread bytes that lie together, as a memoryview of the slot, or None at the object's end. Void after the
+        next call, and when the job stops: the slot is another block's by then. The bytes stay there to look at."""
         if not self._more():
             return None
         cdef uint32_t bytes = self.block.payload_bytes - self.at
         cdef const uint8_t *data = <const uint8_t *>self.block + self.block.header_bytes + self.at
         self.at = self.block.payload_bytes
-        return <const uint8_t[:bytes]>data
+        return window(self.arena, data, bytes, readonly=True)
 
     def read(self, uint64_t bytes):
         """The next *bytes* bytes; fewer only where the object ends."""

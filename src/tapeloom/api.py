@@ -39,6 +39,7 @@ from tapeloom.ops import verify as verifies
 from tapeloom.ops.backup import BackupResult
 from tapeloom.ops.restore import RestoreResult
 from tapeloom.ops.verify import VerifyResult
+from tapeloom.runtime.sequence import ObjectBytes
 from tapeloom.volume.header import Content
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 Configuration = str | os.PathLike[str] | config.Config
 STOP_LOOK_SECONDS = 0.25
+STOPPED = "the job was stopped"
 
 
 def _loaded(configuration: Configuration) -> config.Config:
@@ -70,7 +72,7 @@ class Producer:
     """Writes one object from a thread of this process. Made by `Job.producer`; a context manager.
 
     Leaving the `with` block in order ends the object, an exception fails it: it is on tape as far as it came, marked
-    so.
+    so. An object that has not ended when the block of `open_job` is left fails, too.
     """
 
     content = int(Content.OPAQUE)
@@ -80,33 +82,46 @@ class Producer:
         self._sink: _kernel.Feeder | None = None
         self._ready = threading.Event()
         self._ended = threading.Event()
-        self._turn = threading.Lock()
+        self._state = threading.Lock()
+        self._in_use = threading.Lock()
         self._failure: str | None = None
 
     def run(self, sink: _kernel.Feeder) -> _Written:
         """The stream's side: waits until the program has written everything."""
-        self._sink = sink
-        self._ready.set()
+        with self._state:
+            self._sink = sink
+            self._ready.set()
         while not self._ended.wait(STOP_LOOK_SECONDS):
             if sink.stopping:
-                self._close("the job was stopped")
+                self._close(STOPPED)
+        with self._in_use:  # a call of the program's may be under way; none comes after it
+            self._sink = None
         if self._failure is not None:
             raise SourceError(self._failure)
         return _Written()
 
+    def stop(self) -> None:
+        """The stream's side: nobody wants the object any more. Where it has begun, the sink says so to the program."""
+        with self._state:
+            if self._sink is None:
+                self._end(STOPPED)
+
     def _close(self, failure: str | None) -> None:
-        with self._turn:
-            if self._sink is not None or failure is not None:
-                self._failure = self._failure or failure
-            self._sink = None
+        """Ends the object, unless it has ended. Waits for nothing."""
+        with self._state:
+            self._end(failure)
+
+    def _end(self, failure: str | None) -> None:
+        if not self._ended.is_set():
+            self._failure = failure
             self._ended.set()
             self._ready.set()
 
     @contextmanager
     def _feeder(self) -> Iterator[_kernel.Feeder]:
         self._ready.wait()
-        with self._turn:
-            if self._sink is None:
+        with self._in_use:
+            if self._sink is None or self._ended.is_set():
                 raise Stopped(f"source {self.name}: its object has ended ({self._failure or 'it was closed'})")
             yield self._sink
 
@@ -116,7 +131,11 @@ class Producer:
             sink.write(data)
 
     def reserve(self) -> NDArray[np.uint8]:
-        """The free room of the slot being filled, at least one byte: fill its beginning, then `commit`."""
+        """The free room of the slot being filled, at least one byte: fill its beginning, then `commit`.
+
+        The array is void after the next call, and when the job stops: the slot is another block's by then. It can
+        still be touched, but who writes to it spoils that block.
+        """
         with self._feeder() as sink:
             return np.asarray(sink.reserve())
 
@@ -148,8 +167,8 @@ class Job:
         self._unopened = set(producers)
         self._result: BackupResult | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="tapeloom job")
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="tapeloom job").start()
 
     @property
     def id(self) -> str:
@@ -181,20 +200,50 @@ class Job:
             self._result = self._backup.run()
         except BaseException as error:
             self._error = error
+        finally:
+            for producer in self._producers.values():
+                producer._close("the job has ended")
+            self._ended.set()
 
     def _finish(self) -> None:
-        for source in self._unopened:
-            self._producers[source]._close("its program never opened it")
-        self._thread.join()
+        """Waits for the job's end whatever comes. An interrupt stops it in order, or at once where it stops already,
+        and is raised when the job has ended: its threads use what the caller is about to close."""
+        interrupt: BaseException | None = None
+        how = Stop.RUN
+        # An event, for Python 3.11 takes a thread for dead after an interrupted join().
+        while not self._ended.is_set():
+            try:
+                if how is not Stop.RUN:
+                    self._backup.job.stop(how)
+                self._close_producers()
+                self._ended.wait()
+            except BaseException as error:
+                interrupt = interrupt or error
+                how = Stop.NOW if self._stopping else Stop.IN_ORDER
+        if interrupt is not None:
+            raise interrupt
         if self._error is not None:
             raise self._error
+
+    def _close_producers(self) -> None:
+        for source, producer in self._producers.items():
+            if source in self._unopened:
+                producer._close("its program never opened it")
+            else:
+                producer._close(STOPPED if self._stopping else "its producer was never closed")
+
+    @property
+    def _stopping(self) -> bool:
+        return self._backup.job.arena.stopping is not Stop.RUN
 
 
 @contextmanager
 def open_job(configuration: Configuration, groups: Sequence[str] | None = None) -> Iterator[Job]:
-    """Starts a backup and waits for its end when the `with` block is left; an exception in the block stops it in order.
+    """Starts a backup and waits for its end when the `with` block is left; an exception in the block stops it in order,
+    an interrupt while it waits too, and a second one at once.
 
-    Sources with `producer = true` are written through `Job.producer`, all others by themselves.
+    Sources with `producer = true` are written through `Job.producer`, all others by themselves. A producer that is not
+    closed when the block is left is closed then, and its object fails.
     """
     loaded = _loaded(configuration)
     producers = {name: Producer(name) for name, source in loaded.sources.items() if source.producer}
@@ -225,27 +274,37 @@ def objects(configuration: Configuration, source: str | None = None) -> list[Obj
 class ObjectSequence:
     """An object's bytes: iterate for them as they lie in the slots, or `read` a number of them."""
 
-    def __init__(self, object: Object, drain: _kernel.Drain):
+    def __init__(self, object: Object, sequence: ObjectBytes):
         self.object = object
-        self._drain = drain
+        self._sequence = sequence
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Pieces of the sequence in order, each valid until the next one is asked for."""
-        while (payload := self._drain.payload()) is not None:
-            yield memoryview(payload)
+        """Pieces of the sequence in order, each valid until the next one is asked for. Raises as `read`."""
+        while (payload := self._sequence.payload()) is not None:
+            yield payload
 
     def read(self, bytes: int) -> bytes:
-        """The next bytes; fewer only at the end."""
-        return self._drain.read(bytes)
+        """The next bytes; fewer only at the end.
+
+        Raises FormatError at an end where the source broke off, unless the object was opened as `partial`, and
+        BlockDamaged where no copy gives the bytes.
+        """
+        return self._sequence.read(bytes)
 
 
 @contextmanager
 def open_object(
-    configuration: Configuration, name: str, *, copy: str | None = None, volume: str | None = None
+    configuration: Configuration,
+    name: str,
+    *,
+    copy: str | None = None,
+    volume: str | None = None,
+    partial: bool = False,
 ) -> Iterator[ObjectSequence]:
     """Reads an object by id, or a source's newest one, checked block by block; a damaged block is taken from another
-    copy where `copy` and `volume` do not forbid it."""
-    with restores.open_object(_loaded(configuration), name, copy=copy, volume=volume) as (item, reading):
+    copy where `copy` and `volume` do not forbid it. `partial`: also one that is not whole, as much as there is."""
+    opened = restores.open_object(_loaded(configuration), name, copy=copy, volume=volume, partial=partial)
+    with opened as (item, reading):
         yield ObjectSequence(item, reading.sequence)
 
 
@@ -256,12 +315,20 @@ def restore(
     *,
     copy: str | None = None,
     volume: str | None = None,
+    partial: bool = False,
     existing: Existing = "fail",
     in_place: bool = False,
 ) -> RestoreResult:
     """Restores an object into the folder `to`; see `tapeloom.ops.restore.restore`."""
     return restores.restore(
-        _loaded(configuration), name, Path(to), copy=copy, volume=volume, existing=existing, in_place=in_place
+        _loaded(configuration),
+        name,
+        Path(to),
+        copy=copy,
+        volume=volume,
+        partial=partial,
+        existing=existing,
+        in_place=in_place,
     )
 
 

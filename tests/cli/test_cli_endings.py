@@ -115,6 +115,9 @@ def test_who_holds_the_state_folder_is_named(site: Site) -> None:
         said = site.run("backup")
     assert said.status == 3
     assert f"process {os.getpid()}" in said.err
+    assert "--wait SECONDS waits for it" in said.err
+    with Catalog.open(site.folder / "state"):
+        assert "also after 0.01 s" in site.run("backup", "--wait", "0.01").err
 
 
 def test_who_holds_a_drive_is_named(site: Site) -> None:

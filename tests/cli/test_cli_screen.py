@@ -39,12 +39,3 @@ def test_times_are_in_the_readers_zone() -> None:
 @pytest.mark.parametrize(("text", "shown"), [("a\x1b[1mb", "a\\x1b[1mb"), ("é冬\n", "é冬\n"), ("\udcff", "\\udcff")])
 def test_control_characters_are_shown_as_escapes(text: str, shown: str) -> None:
     assert screen.printable(text) == shown
-
-
-def test_elsewhere_tables_are_plain_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    screen.put_table(("name", "size"), [("a" * 100, "1"), ("b", "1,000")], right=("size",))
-    assert capsys.readouterr().out.splitlines() == [
-        f"{'name':100}   size",
-        f"{'a' * 100}      1",
-        f"{'b':100}  1,000",
-    ]

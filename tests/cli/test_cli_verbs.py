@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import socket
 import tarfile
 from pathlib import Path
+from uuid import uuid4
 
 import jsonschema
 import pytest
 from cli_world import Site
 
 from tapeloom.attach import attach
+from tapeloom.catalog import Catalog, Place
 from tapeloom.cli.main import main
 from tapeloom.ops.demo import differences
 
@@ -221,6 +225,62 @@ def test_verify_finds_a_damaged_block(site: Site) -> None:
     alone = site.run("restore", "docs", "--to", str(site.folder / "alone"), "--copy", "BMA2")
     assert alone.status == 1
     assert "its data is damaged" in alone.err
+    assert "BMA1 not asked, because of --copy: leave it out" in alone.err
+    alone = site.run("restore", "docs", "--to", str(site.folder / "alone"), "--in-place", "--volume", "R2-0001")
+    assert "BMA1 not asked, because of --volume: leave it out" in alone.err
+    # where there is no other copy, none is spoken of
+    tape = site.folder / "tapes" / "R1" / "R1-0001.tape"
+    tape.write_bytes(tape.read_bytes().replace(bytes(range(256)) * 8, bytes(2048)))
+    only = site.run("restore", "mail", "--to", str(site.folder / "only"), "--copy", "BMA1")
+    assert only.status == 1
+    assert "its data is damaged" in only.err
+    assert "not asked" not in only.err
+
+
+def test_hints_keep_the_file_that_was_named(site: Site) -> None:
+    site.good("backup")
+    assert f"`tapeloom -c {site.file} objects`" in site.run("verify", "mail", "--copy", "BMA2").err
+    assert "`tapeloom" not in site.run("jobs", "01a2-none").err
+
+
+def test_a_job_whose_process_is_gone_is_shown_as_interrupted(site: Site) -> None:
+    job, item = uuid4(), uuid4()
+    state = site.folder / "state"
+    with Catalog.open(state) as catalog:
+        catalog.begin_job(job, kind="backup", groups=["nightly"])
+        place = Place("BMA1", "nightly", "R1")
+        catalog.add_object(item, source="docs", job=job, as_of=1, content=1, copies=[place])
+        assert _statuses(site) == ["running", "running", "reading", "running"]
+    assert _statuses(site) == ["interrupted", "interrupted", "interrupted", "interrupted"]
+    with Catalog.open(state, readonly=True) as catalog:
+        assert catalog.job(job).status == "running", "looking changes nothing"
+
+
+def _statuses(site: Site) -> list[str]:
+    (job,) = site.good("jobs", "--json").json
+    (item,) = site.good("objects", "--json").json
+    one = site.good("jobs", job["id"], "--json").json["job"]
+    shown = site.good("jobs").out.splitlines()[1].split()[2]
+    return [job["status"], one["status"], item["status"], shown]
+
+
+def test_what_a_source_leaves_out_is_said(site: Site) -> None:
+    for name in ("one.sock", "other.sock"):
+        with socket.socket(socket.AF_UNIX) as listener:
+            folder = os.open(site.folder / "data" / "docs", os.O_RDONLY)
+            listener.bind(f"/proc/self/fd/{folder}/{name}")
+            os.close(folder)
+    said = site.good("backup")
+    assert "one.sock: a socket: it has no content and is left out (and 1 more)" in said.out, said.out
+    (job,) = site.good("jobs", "--json").json
+    assert len(job["report"]["remarks"]) == 1
+    assert "one.sock" in site.good("jobs", job["id"]).out
+
+
+def test_a_command_is_named_as_one_would_type_it(site: Site) -> None:
+    site.configure(('mail = "data/mail"', 'mail = { command = ["sh", "-c", "exit 4\\n"] }'))
+    said = site.run("backup")
+    assert "command `sh -c 'exit 4\\n'` ended with exit status 4" in said.err
 
 
 def test_verify_with_nothing_to_read(site: Site) -> None:
@@ -234,7 +294,14 @@ def test_objects_of_a_source_that_broke_off_say_so(site: Site) -> None:
     site.configure(('mail = "data/mail"', 'mail = { command = "head -c 100000 /dev/zero; exit 3" }'))
     assert site.run("backup").status == 1
     target = site.folder / "out"
-    assert site.run("restore", "mail", "--to", str(target)).status == 2
+    (mail,) = site.good("objects", "mail", "--json").json
+    by_name = site.run("restore", "mail", "--to", str(target))
+    by_id = site.run("restore", mail["id"], "--to", str(target / "by_id"))
+    assert (by_name.status, by_id.status) == (1, 1)
+    assert f"the newest, {mail['id']} of " in by_name.err
+    assert "ends where its source broke off" in by_name.err
+    assert "exit status 3); --partial restores what there is" in by_name.err
+    assert "broke off" in by_id.err
     said = site.run("restore", "mail", "--to", str(target), "--partial")
     assert said.status == 1
     assert "is not whole" in said.err
@@ -263,6 +330,15 @@ def test_bench(site: Site) -> None:
     drive = f"vtape:{site.folder / 'bench'}"
     shown = site.good("bench", drive, "--bytes", "2MiB", "--streams", "1", "--mirrors", "0", "--block", "64KiB")
     assert "64 KiB" in shown.out
+    (row,) = site.good(
+        "bench", f"vtape:{site.folder / 'b2'}", "--bytes", "1MiB", "--streams", "1", "--block", "64KiB", "--json"
+    ).json["rows"]
+    assert row["mirrors"] == 0, "there is no drive for one"
+    few = site.run("bench", drive, "--mirrors", "1", "--overwrite")
+    assert few.status == 2
+    assert "1 mirror needs 2 drives, and 1 drive is named" in few.err
+    assert "--mirrors" in few.err
+    assert "'ribbon:' is no kind of drive" in site.run("bench", "ribbon:", "--mirrors", "5").err
     again = site.run("bench", drive, "--bytes", "2MiB", "--streams", "1", "--mirrors", "0", "--block", "64KiB")
     assert again.status == 2
     assert "--overwrite" in again.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -9,7 +11,18 @@ from pathlib import Path
 import pytest
 import segment_programs as programs
 from segment_programs import LIES, data_of
-from segment_world import JOIN_SECONDS, PAYLOAD_MAX, SEGMENT, hanging_reader, one_turn, processes, start_program
+from segment_world import (
+    JOIN_SECONDS,
+    PAYLOAD_MAX,
+    SEGMENT,
+    Turn,
+    World,
+    hanging_reader,
+    left_behind,
+    one_turn,
+    processes,
+    start_program,
+)
 
 from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
@@ -129,6 +142,28 @@ def test_one_that_never_reads_its_socket(tmp_path: Path) -> None:
         assert turn.world.seen[0][0].data == data_of(4, size)
 
 
+@pytest.mark.parametrize("call", ["os.memfd_create", "socket.socket"])
+def test_a_process_without_descriptors_left_fails_that_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    world = World(tmp_path)
+    turn = Turn(world, ["program"])
+    with monkeypatch.context() as patched:
+        patched.setattr(call, refuse)
+        turn.run()
+    (error,) = turn.errors
+    assert type(error) is SourceError
+    assert "Too many open files" in str(error)
+    del error  # its cause's frames hold the arena
+    turn.errors.clear()
+    turn.feeders.clear()
+    world.arena = None
+    assert left_behind(tmp_path) == []
+
+
 def test_one_that_gives_up_says_why(tmp_path: Path) -> None:
     with one_turn(tmp_path) as turn:
         start_program(programs.gives_up, turn.path(), 6, 100_000)
@@ -191,6 +226,7 @@ def test_a_reader_that_hangs_and_is_detached_keeps_its_slot_and_nobody_waits_for
         assert turn.errors == [None, None]
         assert [item.data for item in turn.world.seen[0]] == [data_of(1, size), data_of(2, size)]
         assert bytes(held) == copy == data_of(1, size)[: len(copy)]
+        held.release()
 
 
 def test_a_job_that_is_killed_is_gone_for_its_producer(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tapeloom import _kernel
 from tapeloom.ops.backup import BackupResult, open_backup
 from tapeloom.ops.verify import verify
 from tapeloom.runtime import Ending
+from tapeloom.runtime.spool import OURS
 
 SEQUENCE = Random("spool").randbytes(3_000_000)
 
@@ -80,7 +81,7 @@ def test_a_copy_that_came_by_the_spool_is_as_good_as_any(spooling: World) -> Non
     assert told["M1"]["blocks"] == told["A"]["blocks"]
     assert "spooled_bytes" not in told["A"]
     assert json.dumps(told)
-    assert list((world.state / "spool").iterdir()) == []
+    assert list((world.state / "spool" / OURS).iterdir()) == []
 
 
 def test_a_job_that_need_not_spool_says_so(spooling: World) -> None:
@@ -89,7 +90,7 @@ def test_a_job_that_need_not_spool_says_so(spooling: World) -> None:
     with spooling.catalog() as catalog:
         told = {row["agent"]: row for row in catalog.job(result.job).report["agents"]}
     assert told["M1"]["spooled_bytes"] == 0
-    assert list((spooling.state / "spool").iterdir()) == []
+    assert list((spooling.state / "spool" / OURS).iterdir()) == []
 
 
 def test_what_a_full_spool_cost_is_in_the_catalog(spooling: World) -> None:
@@ -117,4 +118,4 @@ def test_what_a_full_spool_cost_is_in_the_catalog(spooling: World) -> None:
     assert "is full" in end.why
     assert world.status("D1") == {"A": "complete", "M1": "partial", "M2": "complete"}
     assert_receipts_hold(world)
-    assert list((world.state / "spool").iterdir()) == []
+    assert list((world.state / "spool" / OURS).iterdir()) == []

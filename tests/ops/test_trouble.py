@@ -150,7 +150,7 @@ def test_a_command_that_sleeps_is_ended_when_no_drive_is_left(world: World) -> N
     result = world.backup()
     assert result.exit_status == 3
     assert result.status is JobStatus.FAILED
-    with pytest.raises(NotFound):
+    with pytest.raises(RestoreError, match="nothing of it is on tape"):
         world.restored("D1")
 
 
@@ -317,7 +317,7 @@ def test_the_exit_status_of_a_command_decides(world: World) -> None:
     assert ill.outcome is Outcome.FAILED
     assert "exit status 3" in ill.troubles[0]
     assert "it broke" in ill.troubles[0]
-    with pytest.raises(NotFound, match="no object with a complete copy"):
+    with pytest.raises(RestoreError, match=f"the newest, {ill.id} of .* ends where its source broke off"):
         world.sequence("Ill")
     assert world.sequence("Ill", partial=True) == bytes(100_000), "what it wrote is on tape, and said to be cut off"
     # A later object that went well is the newest again; one that broke off is never taken for it.

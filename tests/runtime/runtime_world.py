@@ -102,7 +102,7 @@ class BareTape:
         self.device.unload()
         self.begin()
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool) -> None:
         self.checkpoint()
 
     def failure(self, status: int) -> DeviceError:

@@ -197,18 +197,27 @@ def test_stopped_at_once_with_a_hanging_primary() -> None:
         assert made.ending(result, "R1").ending is Ending.STOPPED
 
 
-def test_a_bug_in_a_source_is_not_hidden_and_ends_the_job() -> None:
+def test_a_bug_in_a_source_is_not_hidden_and_ends_the_job_in_order() -> None:
     def before(sink: _kernel.Feeder, at: int) -> None:
         if at > 100_000:
             raise ZeroDivisionError("a bug")
 
-    with (
-        rig(
-            text(1, sources=2), lambda name: Seeded(name, 300 * PAYLOAD, before if name == "D1" else lambda *_: None)
-        ) as made,
-        pytest.raises(ZeroDivisionError),
-    ):
-        made.job.run()
+    with rig(
+        text(1, sources=2), lambda name: Seeded(name, 3000 * PAYLOAD, before if name == "D1" else lambda *_: None)
+    ) as made:
+        with pytest.raises(ZeroDivisionError):
+            made.job.run()
+        result = made.job.result
+        assert result is not None
+        assert result.stopped
+        assert {item.state for item in result.objects} == {State.FAILED}
+        (broken,) = [item for item in result.objects if item.source == "D1"]
+        assert broken.troubles == ["a bug in tapeloom: ZeroDivisionError: a bug"]
+        assert broken.blocks > 0
+        assert {agent.ending for agent in result.agents} == {Ending.COMPLETE}
+        for drive in ("R0", "R1"):
+            assert is_prefix(made, drive)
+            assert made.proved(drive) == sum(item.blocks for item in result.objects)
     assert not [thread for thread in threading.enumerate() if thread.name in ("A", "M1", "stream-0", "stream-1")]
 
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 from runtime_world import PAYLOAD, Rig, Seeded, rig, text
 
+from tapeloom import _kernel
 from tapeloom._kernel import Stop
 from tapeloom.device import Trouble
 from tapeloom.errors import UsageError
 from tapeloom.runtime import Ending, JobResult, State
-from tapeloom.runtime.spool import SpoolDisk
+from tapeloom.runtime.spool import LOCK, OURS, SpoolDisk
 
 BLOCKS = 200
+ID = UUID(int=1)
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +56,11 @@ def spooling(
     capacity: int | None = None,
 ) -> Iterator[Rig]:
     """A job whose spool folder is empty before and after."""
-    with SpoolDisk(folder / "spool", "1", bytes_max, trouble) as disk:
+    with SpoolDisk(folder / "spool", ID, bytes_max, trouble) as disk:
         with rig(plan, long(blocks), drives, capacity=capacity, disk=disk) as made:
             yield made
-        assert list((folder / "spool" / "job-1").iterdir()) == []
-    assert list((folder / "spool").iterdir()) == []
+        assert [file.name for file in (folder / "spool" / OURS / f"job-{ID}").iterdir()] == [LOCK]
+    assert list((folder / "spool" / OURS).iterdir()) == []
 
 
 def run_until(made: Rig, ready: Callable[[], bool], then: Callable[[], None]) -> JobResult:
@@ -134,7 +142,7 @@ def test_a_drive_that_has_caught_up_does_not_wait_for_a_full_segment(
         if at > 150 * PAYLOAD:
             assert gate.wait(30)
 
-    with SpoolDisk(tmp_path, "1", 64 << 20) as disk:
+    with SpoolDisk(tmp_path, ID, 64 << 20) as disk:
         source = Seeded("D0", BLOCKS * PAYLOAD - 100, hold)
         with rig(plan(), lambda name: source, {"R1": "memory:?hang_write=20"}, disk=disk) as made:
             spooled = lambda: made.job.spooled(made.rows["R1"]).blocks  # noqa: E731
@@ -220,7 +228,7 @@ def test_a_disk_that_hangs_holds_nobody_up_for_long(tmp_path: Path, monkeypatch:
         SpoolDisk, "open", lambda disk, segment, open=SpoolDisk.open: opened.append(open(disk, segment)) or opened[-1]
     )
     with (
-        SpoolDisk(tmp_path, "1", 64 << 20, Trouble(hang_write=10)) as disk,
+        SpoolDisk(tmp_path, ID, 64 << 20, Trouble(hang_write=10)) as disk,
         rig(plan(), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
     ):
         result = run_until(made, lambda: written(made, "R0") == BLOCKS, made.devices["R1"].release_hang)
@@ -244,7 +252,7 @@ def test_a_stop_at_once_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monk
         SpoolDisk, "open", lambda disk, segment, open=SpoolDisk.open: opened.append(open(disk, segment)) or opened[-1]
     )
     with (
-        SpoolDisk(tmp_path, "1", 64 << 20, Trouble(hang_write=10)) as disk,
+        SpoolDisk(tmp_path, ID, 64 << 20, Trouble(hang_write=10)) as disk,
         rig(plan(), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
     ):
 
@@ -256,6 +264,107 @@ def test_a_stop_at_once_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monk
         assert made.ending(result, "R1").ending is Ending.STOPPED
         for device in opened:
             device.release_hang()
+
+
+@pytest.fixture
+def read_that_hangs(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The first segment's fourth block does not come, until the test ends. Set when it is asked for."""
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    class Hanging:
+        def __init__(self, *given: Any, **more: Any):
+            self._splitter = splitter(*given, **more)
+
+        def run(self, *given: Any, blocks_max: int, **more: Any) -> Any:
+            if hangs.is_set():
+                return self._splitter.run(*given, blocks_max=blocks_max, **more)
+            self._splitter.run(*given, blocks_max=3, **more)
+            hangs.set()
+            goes_on.wait(30)
+            return self._splitter.run(*given, blocks_max=0, **more)
+
+    splitter = _kernel.Splitter
+    monkeypatch.setattr(_kernel, "Splitter", Hanging)
+    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.3)
+    yield hangs
+    goes_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "spool of M1, back":
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def test_a_disk_that_hangs_in_a_read_costs_its_copy_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_that_hangs: threading.Event
+) -> None:
+    monkeypatch.setattr("tapeloom.runtime.job.READ_HUNG_SECONDS", 0.3)
+    with (
+        SpoolDisk(tmp_path, ID, 64 << 20) as disk,
+        rig(plan("4MiB"), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
+    ):
+        result = run_until(made, lambda: made.job.spooled(made.rows["R1"]).blocks > 0, made.devices["R1"].release_hang)
+        assert read_that_hangs.is_set()
+        ending = made.ending(result, "R1")
+        assert ending.ending is Ending.DETACHED
+        assert "does not come back from a read" in ending.why
+        assert [item.state for item in result.objects] == [State.COMPLETE]
+        assert whole(made, "R0")
+        assert is_prefix(made, "R1")
+        assert made.proved("R1") > 0, "what came before is on tape"
+
+
+def test_a_stop_at_once_does_not_wait_for_a_read_that_hangs(tmp_path: Path, read_that_hangs: threading.Event) -> None:
+    with (
+        SpoolDisk(tmp_path, ID, 64 << 20) as disk,
+        rig(plan("4MiB"), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
+    ):
+
+        def stop() -> None:
+            made.job.stop(Stop.NOW)
+            made.devices["R1"].release_hang()
+
+        result = run_until(made, read_that_hangs.is_set, stop)
+        assert made.ending(result, "R1").ending is Ending.STOPPED
+
+
+def test_a_read_that_waits_for_its_drive_is_not_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drive hangs longer than a read may: nothing is lost."""
+    monkeypatch.setattr("tapeloom.runtime.job.READ_HUNG_SECONDS", 0.2)
+    with spooling(tmp_path, plan("4MiB"), {"R1": "memory:?hang_write=20"}) as made:
+        waited = []
+
+        def ready() -> bool:
+            if written(made, "R0") == BLOCKS:
+                waited.append(time.monotonic())
+            return bool(waited) and waited[-1] - waited[0] > 0.5
+
+        assert run_until(made, ready, made.devices["R1"].release_hang).well
+        assert whole(made, "R1")
+
+
+def test_a_disk_that_hangs_in_the_making_of_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("tapeloom.compile.freeze"), "SPOOL_LAG_SECONDS_MIN", 0.1)
+    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.3)
+    goes_on = threading.Event()
+    new = SpoolDisk.new
+
+    def hang(*given: Any) -> Any:
+        goes_on.wait(30)
+        return new(*given)
+
+    monkeypatch.setattr(SpoolDisk, "new", hang)
+    with (
+        SpoolDisk(tmp_path, ID, 64 << 20) as disk,
+        rig(plan(), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
+    ):
+        result = run_until(made, lambda: written(made, "R0") == BLOCKS, made.devices["R1"].release_hang)
+        assert made.ending(result, "R1").ending is Ending.DETACHED
+        assert whole(made, "R0")
+        goes_on.set()
+        for thread in threading.enumerate():
+            if thread.name == "spool of M1":
+                thread.join(30)
+                assert not thread.is_alive()
 
 
 def test_a_drive_that_fails_after_the_hand_over(tmp_path: Path) -> None:
@@ -313,26 +422,89 @@ def test_a_job_does_not_wait_for_ever_for_a_drive_that_spools(tmp_path: Path, mo
         assert not agent.is_alive()
 
 
+def dead(folder: Path, marked: bool = True) -> Path:
+    (folder / "0001-000001").mkdir(parents=True)
+    (folder / "0001-000001" / "file").write_bytes(b"x")
+    if marked:
+        (folder / LOCK).write_bytes(b"")
+    return folder
+
+
 def test_what_a_dead_job_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    with SpoolDisk(tmp_path, "alive", 1 << 20) as other:
+    ours = tmp_path / OURS
+    with SpoolDisk(tmp_path, UUID(int=2), 1 << 20) as other:
         kept = other.new("0001-000001", 1 << 19)
-        for folder in ("job-dead/0001-000001", "precious"):
-            (tmp_path / folder).mkdir(parents=True)
-            (tmp_path / folder / "file").write_bytes(b"x")
-        with SpoolDisk(tmp_path, "mine", 1 << 20):
-            assert {folder.name for folder in tmp_path.iterdir()} == {"job-alive", "job-mine", "precious"}
+        left = dead(ours / f"job-{UUID(int=3)}")
+        elsewhere = dead(tmp_path / "elsewhere")
+        link = ours / f"job-{UUID(int=4)}"
+        link.symlink_to(elsewhere)
+        strangers = [
+            dead(tmp_path / "job-12345"),
+            dead(tmp_path / f"job-{UUID(int=5)}"),
+            dead(ours / "job-12345"),
+            dead(ours / f"job-{UUID(int=6)}x"),
+            dead(ours / f"job-{UUID(int=7)}", marked=False),
+            elsewhere,
+        ]
+        with SpoolDisk(tmp_path, ID, 1 << 20):
+            assert not left.exists()
             assert kept.folder.is_dir()
-    assert [folder.name for folder in tmp_path.iterdir()] == ["precious"]
+            assert (ours / f"job-{ID}").is_dir()
+        assert link.is_symlink()
+        assert all((stranger / "0001-000001" / "file").exists() for stranger in strangers)
+    assert not kept.folder.parent.exists()
+    assert ours.stat().st_mode & 0o777 == 0o700
+
+
+def test_another_users_folder_of_that_kind_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = dead(tmp_path / OURS / f"job-{UUID(int=3)}")
+    (tmp_path / OURS).chmod(0o700)
+    own = Path.lstat
+
+    def foreign(path: Path) -> os.stat_result:
+        found = list(own(path))
+        found[stat.ST_UID] += 1
+        return os.stat_result(found)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "lstat", foreign)
+        with SpoolDisk(tmp_path, ID, 1 << 20):
+            assert left.is_dir()
+
+
+def test_a_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+    (tmp_path / OURS).mkdir()
+    (tmp_path / OURS).chmod(0o770)
+    with pytest.raises(UsageError, match=r"tapeloom-spool must belong to the user .*chmod 700"):
+        SpoolDisk(tmp_path, ID, 1 << 20).__enter__()
+
+
+def test_what_cannot_be_removed_today_is_still_known_as_a_jobs_tomorrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = dead(tmp_path / OURS / f"job-{UUID(int=3)}")
+    (tmp_path / OURS).chmod(0o700)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", refuse)
+        with SpoolDisk(tmp_path, ID, 1 << 20):
+            pass
+    assert (left / LOCK).exists()
+    with SpoolDisk(tmp_path, ID, 1 << 20):
+        assert not left.exists()
 
 
 def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError, match=r"the spool folder .*file/spool cannot be used .*name another one"):
-        SpoolDisk(tmp_path / "file" / "spool", "1", 1 << 20).__enter__()
+        SpoolDisk(tmp_path / "file" / "spool", ID, 1 << 20).__enter__()
 
 
 def test_the_disks_share_is_kept_to(tmp_path: Path) -> None:
-    with SpoolDisk(tmp_path, "1", 300 << 10) as disk:
+    with SpoolDisk(tmp_path, ID, 300 << 10) as disk:
         one, two = disk.new("a", 128 << 10), disk.new("b", 128 << 10)
         with pytest.raises(Exception, match="is full: 262 kB of spool_max 307 kB are used"):
             disk.new("c", 128 << 10)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import select
+import shlex
 import signal
 import subprocess
 import threading
@@ -41,7 +42,7 @@ class CommandSource:
         stop_seconds: float = STOP_SECONDS,
     ):
         self._arguments = ("/bin/sh", "-c", command) if isinstance(command, str) else command
-        self._named = command if isinstance(command, str) else " ".join(command)
+        self._named = (command if isinstance(command, str) else shlex.join(command)).replace("\n", "\\n")
         self._folder = folder
         self._environment = environment
         self._stop_seconds = stop_seconds

@@ -62,7 +62,7 @@ def restore_tree(
     restoring = _Restoring(Unpax(sequence), target, root, existing if in_place else "replace", wanted, numeric_owner)
     try:
         if not in_place and os.listdir(root):
-            raise RestoreError(f"{target} is not empty: name a new folder, or say that you want to restore in place")
+            raise RestoreError(f"{target} is not empty: name a new folder, or restore in place (--in-place)")
         restoring.run()
     except OSError as error:
         raise RestoreError(f"{target}: restoring failed: {reason(error)}") from None
@@ -77,7 +77,9 @@ def restore_file(sequence: Sequence, target: Path, *, replace: bool = False) -> 
     Raises RestoreError when *target* exists and is not to be replaced, or cannot be written; it is then left as it was.
     """
     if not replace and os.path.lexists(target):
-        raise RestoreError(f"{target} exists already: name a new file, or say that it is to be replaced")
+        raise RestoreError(
+            f"{target} exists already: name a new folder, or have it replaced (--in-place --existing replace)"
+        )
     partial = target.with_name(f"{target.name[:200]}.{secrets.token_hex(4)}.partial")
     size = 0
     try:
@@ -218,7 +220,8 @@ class _Restoring:
     def _may_replace(self, entry: Entry, there: os.stat_result) -> bool:
         if self._existing == "fail":
             raise RestoreError(
-                f"{self._target}/{printable(entry.path)} exists already: say whether to skip or to replace such files"
+                f"{self._target}/{printable(entry.path)} exists already: say what becomes of such files "
+                "(--existing skip, replace or newer)"
             )
         return self._goes_before(entry, there)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,9 @@ class Database:
             Database(state, readonly=False, migrations=migrations).close()
 
     def _connect(self) -> None:
+        if not self.readonly:
+            # Before SQLite makes it, and for its owner alone: names of files may be a secret, too.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         name = self.path.absolute().as_uri() + ("?mode=ro" if self.readonly else "?mode=rwc")
         pragmas = {"synchronous": "full", "foreign_keys": 1, "busy_timeout": BUSY_SECONDS * 1000}
         self._db = peewee.SqliteDatabase(

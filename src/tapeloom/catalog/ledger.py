@@ -33,6 +33,9 @@ class JobLedger:
         except NotFound:
             return None
 
+    def has_label(self, label: str) -> bool:
+        return self._catalog.has_label(label)
+
     def make_volume(
         self,
         *,
@@ -67,6 +70,7 @@ class JobLedger:
                     for one in tail.checkpoints
                 ),
                 strange_objects=tail.objects - self._catalog.knows(tail.objects),
+                doubtful=tail.doubtful,
             )
         return append_position(self._catalog.tail_of(id), end_of_data, seen)
 

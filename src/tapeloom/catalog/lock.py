@@ -28,11 +28,9 @@ class StateLock:
         except BlockingIOError:
             holder = os.read(self._fd, 4096).decode(errors="replace").strip()
             os.close(self._fd)
-            raise HeldError(
-                f"the state folder {path.parent} is in use by {holder or 'another process'}; try again later"
-            ) from None
+            raise HeldError(f"the state folder {path.parent} is in use by {holder or 'another process'}") from None
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"process {os.getpid()}: {shlex.join(sys.argv)}\n".encode(errors="replace"), 0)
+        os.pwrite(self._fd, f"process {os.getpid()}: {_one_line(shlex.join(sys.argv))}\n".encode(errors="replace"), 0)
         _held.add(self)
 
     def release(self) -> None:
@@ -44,6 +42,25 @@ class StateLock:
         """In a forked child: closes its share, or the lock would live as long as the child does."""
         with contextlib.suppress(OSError):
             os.close(self._fd)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\\n")
+
+
+def is_held(path: Path) -> bool:
+    """Whether any process has the lock. Nothing is changed, and no lock file made."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 _held: weakref.WeakSet[StateLock] = weakref.WeakSet()

@@ -68,7 +68,7 @@ class Queries:
         found = [one for one in self.objects(source) if not whole or one.status == "complete"]
         if not found:
             raise NotFound(
-                f"source {source} has no object with a complete copy; `tapeloom objects {source}` lists what there is"
+                f"source {source} has no object with a complete copy; `objects {source}` lists what there is"
             )
         return found[-1]
 
@@ -79,7 +79,7 @@ class Queries:
             begins = t.objects.id == text if len(text) == 36 else t.objects.id.startswith(text)
             names = [row[0] for row in t.objects.select(t.objects.id).where(begins).limit(3).tuples()]
             if len(text) < ID_PREFIX_MIN or not names:
-                raise NotFound(f"no object with the id {text} in {self.path}; `tapeloom objects` lists them")
+                raise NotFound(f"no object with the id {text} in {self.path}; the verb `objects` lists them")
             if len(names) > 1:
                 raise Ambiguous(
                     f"{text} is the beginning of more than one object's id: {', '.join(names)}; give more of it"
@@ -142,7 +142,7 @@ class Queries:
         if len(found) != 1 or len(text) < ID_PREFIX_MIN:
             raise NotFound(
                 f"{'no job' if not found else 'more than one job'} with an id that begins with {text} in {self.path}; "
-                "`tapeloom jobs` lists them"
+                "the verb `jobs` lists them"
             )
         return found[0]
 
@@ -169,6 +169,10 @@ class Queries:
         """One volume by label or id."""
         with self._database.reading() as t:
             return _volume(t, (t.volumes.label == str(label)) | (t.volumes.id == str(label)), label, self.path)
+
+    def has_label(self, label: str) -> bool:
+        with self._database.reading() as t:
+            return bool(volumes(t, t.volumes.label == label))
 
     def volume_in(self, drive: str, cartridge: str) -> Volume | None:
         with self._database.reading() as t:
@@ -365,7 +369,7 @@ def _copy(t: Any, id: int, path: Path) -> Copy:
 def _volume(t: Any, where: Any, name: object, path: Path) -> Volume:
     found = volumes(t, where)
     if not found:
-        raise NotFound(f"no volume {name} in {path}; `tapeloom volumes` lists them")
+        raise NotFound(f"no volume {name} in {path}; the verb `volumes` lists them")
     return found[0]
 
 

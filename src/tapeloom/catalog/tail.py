@@ -36,6 +36,8 @@ class Seen:
     jobs: frozenset[UUID]
     checkpoints: tuple[SeenCheckpoint, ...]
     strange_objects: frozenset[UUID]
+    doubtful: int | None = None
+    """The place behind a filemark that may have had its receipt, though no sound checkpoint stands before it."""
 
 
 def append_position(tail: Tail, end_of_data: int, seen: Seen | None) -> int:
@@ -52,7 +54,7 @@ def append_position(tail: Tail, end_of_data: int, seen: Seen | None) -> int:
     if end_of_data < known:
         raise CatalogError(
             f"volume {volume.label} ends at position {end_of_data}, but there are receipts up to position {known}: "
-            f"data is missing on it; `tapeloom verify --volume {volume.label}` names what, use another volume"
+            f"data is missing on it; `verify --volume {volume.label}` names what, use another volume"
         )
     if end_of_data == known:
         return known
@@ -65,6 +67,8 @@ def append_position(tail: Tail, end_of_data: int, seen: Seen | None) -> int:
         raise _older(tail, end_of_data, f"of job {min(strangers)}, which this catalog does not know as unfinished")
     if seen.strange_objects:
         raise _older(tail, end_of_data, f"with object {min(seen.strange_objects)}, which this catalog does not know")
+    if seen.doubtful is not None:
+        raise _older(tail, end_of_data, f"with a filemark at position {seen.doubtful - 1} that may be a receipt's")
     if not seen.checkpoints:
         return known
     expected = {(append.job, append.agent): append.checkpoints for append in tail.appends}

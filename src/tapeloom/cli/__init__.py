@@ -4,7 +4,8 @@
 
     main        the group of verbs, and from an exception to words and an exit status
     endings     what is said of an exception, and where a bug's traceback goes
-    screen      tables, JSON, sizes and times, on a terminal and elsewhere
+    screen      sentences, lists, JSON, sizes and times, on a terminal and elsewhere
+    tables      tables, which never cut a value short
     setting_up  init, config
     planning    plan
     backing_up  backup; `progress` shows it while it runs, `outcome` when it is over

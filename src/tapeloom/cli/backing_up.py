@@ -83,7 +83,8 @@ def _open(
         except HeldError as held:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise
+                hint = f"also after {wait_seconds:g} s" if wait_seconds else "--wait SECONDS waits for it"
+                raise HeldError(f"{held}; {hint}") from None
             if str(held) != told:
                 told = str(held)
                 say(f"Waiting up to {left:.0f} s: {told}")

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from tapeloom.cli.outcome import put_copies, put_troubles
-from tapeloom.cli.screen import counted, number, put, put_section, put_table, put_text, size
+from tapeloom.cli.screen import counted, number, put, put_section, put_text, size
+from tapeloom.cli.tables import put_table
 from tapeloom.ops import demo
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tapeloom.cli.options import as_json
-from tapeloom.cli.screen import duration, local_time, number, put, put_json, put_section, put_table, short_id, size
+from tapeloom.cli.options import as_json, called
+from tapeloom.cli.screen import duration, local_time, number, put, put_json, put_section, short_id, size
+from tapeloom.cli.tables import put_table
 
 if TYPE_CHECKING:
-    from tapeloom.catalog import Catalog, Copy, Job
+    from uuid import UUID
+
+    from tapeloom.catalog import Catalog, Copy, Job, Object
 
 
 def _catalog(file: Path) -> Catalog:
@@ -21,6 +25,40 @@ def _catalog(file: Path) -> Catalog:
     return Catalog.open(load(file).server.state, readonly=True)
 
 
+def _dead(catalog: Catalog) -> set[UUID]:
+    """Jobs whose process was gone before it could say how they ended; the next writer records it.
+
+    A job holds the state folder's lock from its begin to its end. So one that was running before the lock was found
+    free, and is when it is looked at again, does not run.
+    """
+    from tapeloom.catalog import JobStatus
+    from tapeloom.catalog.database import LOCK_NAME
+    from tapeloom.catalog.lock import is_held
+
+    running = {job.id for job in catalog.jobs() if job.status is JobStatus.RUNNING}
+    return set() if running and is_held(catalog.path.parent / LOCK_NAME) else running
+
+
+def _objects(catalog: Catalog, source: str | None) -> list[Object]:
+    from tapeloom.catalog import Outcome
+
+    dead = _dead(catalog)
+    return [
+        replace(one, outcome=Outcome.INTERRUPTED) if one.job in dead and one.outcome is Outcome.READING else one
+        for one in catalog.objects(source)
+    ]
+
+
+def _jobs(catalog: Catalog, id: str | None) -> list[Job]:
+    from tapeloom.catalog import JobStatus
+
+    dead = _dead(catalog)
+    return [
+        replace(one, status=JobStatus.INTERRUPTED) if one.id in dead and one.status is JobStatus.RUNNING else one
+        for one in (catalog.jobs() if id is None else [catalog.job(id)])
+    ]
+
+
 @click.command()
 @click.argument("source", metavar="[SOURCE]", required=False)
 @as_json("the objects, as a list")
@@ -28,7 +66,7 @@ def _catalog(file: Path) -> Catalog:
 def objects(file: Path, source: str | None, json_wanted: bool) -> None:
     """List what is on tape: objects and their copies, oldest first."""
     with _catalog(file) as catalog:
-        found = catalog.objects(source)
+        found = _objects(catalog, source)
     if json_wanted:
         put_json([one.as_json() for one in found])
         return
@@ -55,9 +93,12 @@ def _where(copy: Copy) -> str:
 
 @click.command()
 @as_json("the volumes, as a list")
+@click.option("--retire", metavar="LABEL", help="First: no job goes on with this volume any more; it is still read.")
 @click.pass_obj
-def volumes(file: Path, json_wanted: bool) -> None:
+def volumes(file: Path, json_wanted: bool, retire: str | None) -> None:
     """List the volumes that jobs have written, in the order they were made."""
+    if retire is not None:
+        _retire(file, retire)
     with _catalog(file) as catalog:
         found = catalog.volumes()
     if json_wanted:
@@ -81,6 +122,14 @@ def volumes(file: Path, json_wanted: bool) -> None:
     )
 
 
+def _retire(file: Path, label: str) -> None:
+    from tapeloom.catalog import Catalog, VolumeState
+    from tapeloom.config import load
+
+    with Catalog.open(load(file).server.state) as catalog:
+        catalog.set_volume_state(catalog.volume(label).id, VolumeState.RETIRED)
+
+
 @click.command()
 @click.argument("id", metavar="[ID]", required=False)
 @as_json("the jobs, as a list; with ID one job, its copies and objects")
@@ -88,8 +137,8 @@ def volumes(file: Path, json_wanted: bool) -> None:
 def jobs(file: Path, id: str | None, json_wanted: bool) -> None:
     """List the jobs, oldest first; with ID, or a beginning of it, show one: its copies and its troubles."""
     with _catalog(file) as catalog:
+        found = _jobs(catalog, id)
         if id is None:
-            found = catalog.jobs()
             if json_wanted:
                 put_json([one.as_json() for one in found])
             else:
@@ -97,9 +146,9 @@ def jobs(file: Path, id: str | None, json_wanted: bool) -> None:
             return
         from tapeloom.cli.outcome import job_as_json, put_copies
 
-        job = catalog.job(id)
+        (job,) = found
         if json_wanted:
-            put_json(job_as_json(catalog, str(job.id)))
+            put_json(job_as_json(catalog, job))
             return
         _put_jobs([job])
         put()
@@ -116,8 +165,9 @@ def jobs(file: Path, id: str | None, json_wanted: bool) -> None:
         ],
     )
     troubles = [f"{source}: {trouble}" for source, each in report.get("troubles", {}).items() for trouble in each]
-    put_section("Troubles of sources", troubles, more=f"`tapeloom jobs {short_id(job.id)} --json`")
+    put_section("Troubles of sources", troubles, more=called("jobs", short_id(job.id), "--json"))
     put_section("Sources that were never begun", report.get("untouched", ()))
+    put_section("Remarks", report.get("remarks", ()))
 
 
 def _put_jobs(found: list[Job]) -> None:

@@ -14,6 +14,7 @@ import click
 import tapeloom
 from tapeloom.cli import backing_up, listing, planning, reading, setting_up, trying, verifying
 from tapeloom.cli.endings import WELL, WRONG_USE, ending
+from tapeloom.cli.options import FILE_DEFAULT
 
 
 class Verbs(click.Group):
@@ -38,7 +39,7 @@ class Verbs(click.Group):
     "--config",
     "file",
     metavar="FILE",
-    default="tapeloom.toml",
+    default=str(FILE_DEFAULT),
     show_default=True,
     type=click.Path(path_type=Path),
     help="The configuration.",

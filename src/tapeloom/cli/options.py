@@ -1,8 +1,10 @@
-"""Options that several verbs have."""
+"""Options that several verbs have, and command lines in hints."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,6 +12,15 @@ import click
 from tapeloom.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+FILE_DEFAULT = Path("tapeloom.toml")
+
+
+def called(*words: str) -> str:
+    """A command line for a hint, with the `-c FILE` that the present one was given."""
+    context = click.get_current_context(silent=True)
+    file = FILE_DEFAULT if context is None else context.obj
+    return f"`{shlex.join(['tapeloom', *(() if file == FILE_DEFAULT else ('-c', str(file))), *words])}`"
 
 
 def as_json(what: str) -> Callable[[F], F]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tapeloom.catalog import Catalog, JobRow
+from tapeloom.catalog import Catalog, Job, JobRow
+from tapeloom.cli.options import called
 from tapeloom.cli.screen import (
     counted,
     duration,
@@ -13,12 +14,12 @@ from tapeloom.cli.screen import (
     put,
     put_json,
     put_section,
-    put_table,
     put_text,
     rate,
     short_id,
     size,
 )
+from tapeloom.cli.tables import put_table, volume_runs
 from tapeloom.runtime import Ending
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def put_outcome(config: Config, result: BackupResult) -> None:
     put_copies(result.table)
     put_troubles(result)
     troubles = [f"{item.source}: {trouble}" for item in result.objects for trouble in item.troubles]
-    put_section("Troubles of sources", troubles, more=f"`tapeloom jobs {short_id(result.job)} --json`")
+    put_section("Troubles of sources", troubles, more=called("jobs", short_id(result.job), "--json"))
     put_section("Sources that were never begun", result.untouched)
+    put_section("Remarks", result.remarks)
     put()
     fast = f", {rate(result.bytes / result.seconds)}" if result.seconds > 0 else ""
     put_text(
@@ -56,11 +58,10 @@ def put_troubles(result: BackupResult) -> None:
 def put_outcome_json(config: Config, result: BackupResult) -> None:
     """The job as `jobs ID --json` gives it, and its objects as `objects --json` does."""
     with Catalog.open(config.server.state, readonly=True) as catalog:
-        put_json(job_as_json(catalog, str(result.job)) | {"exit_status": result.exit_status})
+        put_json(job_as_json(catalog, catalog.job(result.job)) | {"exit_status": result.exit_status})
 
 
-def job_as_json(catalog: Catalog, id: str) -> dict[str, Any]:
-    job = catalog.job(id)
+def job_as_json(catalog: Catalog, job: Job) -> dict[str, Any]:
     table = catalog.job_table(job.id)
     objects = [catalog.object(one) for one in {row.object for row in table}]
     objects.sort(key=lambda one: (one.as_of, one.id))
@@ -94,7 +95,7 @@ def put_copies(table: Sequence[JobRow]) -> None:
                 row.copy.drive,
                 row.copy.status.value,
                 f"{number(row.blocks_safe)}/{number(row.blocks)}",
-                ", ".join(row.copy.volumes) or "-",
+                volume_runs(row.copy.volumes) or "-",
             )
             for row in sorted(table, key=lambda row: row.source)
         ],

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from tapeloom.cli.endings import SOME
-from tapeloom.cli.options import one_copy, refuse_both
+from tapeloom.cli.options import called, one_copy, refuse_both
 from tapeloom.cli.screen import bounded, counted, duration, local_time, put_text, say, short_id, size
-from tapeloom.errors import UsageError
+from tapeloom.errors import BlockDamaged, DeviceError, RestoreError, UsageError
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Object
+    from tapeloom.config import Config
     from tapeloom.ops.restore import RestoreResult
     from tapeloom.runtime.reading import Reading
 
@@ -60,7 +60,7 @@ def restore(
 
     config = load(file)
     begin = time.monotonic()
-    with _bar() as on_open:
+    with _bar() as on_open, _told_of_others(config, name, copy, volume, partial):
         result = op.restore(
             config,
             name,
@@ -73,7 +73,7 @@ def restore(
             numeric_owner=numeric_owner,
             on_open=on_open,
         )
-    _say_faults(result)
+    _say_faults(result, _not_asked(result.object, copy, volume))
     report, item = result.report, result.object
     for unset in report.unset:
         say(str(unset))
@@ -82,14 +82,14 @@ def restore(
     if report.troubles_beyond:
         say(f"and {counted(report.troubles_beyond, 'further trouble')}")
     if item.troubles:
-        more = f" (and more: `tapeloom jobs {short_id(item.job)}`)" if len(item.troubles) > 1 else ""
+        more = f" (and more: {called('jobs', short_id(item.job))})" if len(item.troubles) > 1 else ""
         say(f"When it was backed up, there was trouble: {item.troubles[0]}{more}")
     skipped = f", {counted(report.skipped, 'entry', 'entries')} left as they were" if report.skipped else ""
     put_text(
         f"{item.source} of {local_time(item.as_of)} ({short_id(item.id)}) is in {target}: "
         f"{counted(report.files, 'file')}, {size(report.bytes)}{skipped}, in {duration(time.monotonic() - begin)}."
     )
-    return _status(result)
+    return result.exit_status
 
 
 @click.command()
@@ -101,13 +101,15 @@ def cat(file: Path, name: str, copy: str | None, volume: str | None, partial: bo
     """Write an object's sequence to standard output: a pax archive for `tar x`, or what a command had written."""
     refuse_both(copy, volume)
     if sys.stdout.isatty():
-        raise UsageError(f"standard output is a terminal; `tapeloom cat {name} | tar x` or `> FILE` takes the sequence")
+        raise UsageError("standard output is a terminal; `| tar x` or `> FILE` behind it takes the sequence")
     from tapeloom.config import load
     from tapeloom.ops import restore as op
 
-    result = op.cat(load(file), name, sys.stdout.fileno(), copy=copy, volume=volume, partial=partial)
-    _say_faults(result)
-    return _status(result)
+    config = load(file)
+    with _told_of_others(config, name, copy, volume, partial):
+        result = op.cat(config, name, sys.stdout.fileno(), copy=copy, volume=volume, partial=partial)
+    _say_faults(result, _not_asked(result.object, copy, volume))
+    return result.exit_status
 
 
 @contextmanager
@@ -140,22 +142,43 @@ def _bar() -> Iterator[Callable[[Object, Reading], None]]:
         bar.reading = None
 
 
-def _status(result: RestoreResult) -> int:
-    """Says it where the object itself is not whole: what came back is all that its source gave."""
-    from tapeloom.catalog import Outcome
+@contextmanager
+def _told_of_others(config: Config, name: str, copy: str | None, volume: str | None, partial: bool) -> Iterator[None]:
+    """What meets damage on the copy that was named says where help is."""
+    try:
+        yield
+    except (RestoreError, BlockDamaged, DeviceError) as error:
+        if isinstance(error, RestoreError) and not isinstance(error.__context__, BlockDamaged):
+            raise  # about the target, or the choice
+        from tapeloom.catalog import Catalog
+        from tapeloom.ops.choose import choose_object
 
-    item = result.object
-    if item.outcome is Outcome.WHOLE:
-        return result.exit_status
-    say(f"tapeloom: object {item.id} of {item.source} is not whole: it ends where its source broke off")
-    return SOME
+        with Catalog.open(config.server.state, readonly=True) as catalog:
+            item = choose_object(catalog, name, partial=partial)
+        raise RestoreError(f"{error}{_not_asked(item, copy, volume)}") from None
 
 
-def _say_faults(result: RestoreResult) -> None:
+def _not_asked(item: Object, copy: str | None, volume: str | None) -> str:
+    """The clause on complete copies that might help, where the user kept them out of it."""
+    if copy is None and volume is None:
+        return ""
+    others = [
+        one.agent
+        for one in item.copies
+        if one.status == "complete" and one.agent != copy and (volume is None or volume not in one.volumes)
+    ]
+    option = "--volume" if copy is None else "--copy"
+    return f"; {', '.join(others)} not asked, because of {option}: leave it out" if others else ""
+
+
+def _say_faults(result: RestoreResult, not_asked: str) -> None:
     for line in bounded([str(fault) for fault in result.faults]):
         say(line)
     if result.faults and not result.lost:
         blocks = counted(len(result.faults), "block")
-        say(f"{blocks} taken from another copy; `tapeloom verify` says what each copy still has")
+        say(f"{blocks} taken from another copy; {called('verify')} says what each copy still has")
     if result.lost:
-        say(f"tapeloom: object {result.object.id} of {result.object.source}: {result.lost}")
+        say(f"tapeloom: object {result.object.id} of {result.object.source}: {result.lost}{not_asked}")
+    if result.broken_off:
+        named = f"{result.object.id} of {result.object.source}"
+        say(f"tapeloom: object {named} is not whole: it ends where its source broke off")

@@ -1,4 +1,4 @@
-"""Words on the screen: tables, JSON, sizes and times.
+"""Words on the screen: sentences, lists, JSON, sizes and times.
 
 What was asked for goes to standard output, all else to standard error.
 """
@@ -9,9 +9,9 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -19,22 +19,6 @@ PROSE_COLUMNS = 100
 
 BOUND = 20
 """So many lines of one kind are shown; the rest is counted."""
-
-_COLOURS = {
-    "complete": "green",
-    "good": "green",
-    "appendable": "green",
-    "partial": "yellow",
-    "detached": "yellow",
-    "stopped": "yellow",
-    "interrupted": "yellow",
-    "running": "cyan",
-    "reading": "cyan",
-    "missing": "red",
-    "damaged": "red",
-    "failed": "red",
-    "hung": "red",
-}
 
 
 def put(text: str = "") -> None:
@@ -83,40 +67,6 @@ def bounded(lines: Sequence[str], more: str = "") -> list[str]:
     if len(lines) <= BOUND:
         return list(lines)
     return [*lines[: BOUND - 1], f"and {len(lines) - BOUND + 1} more" + (f": {more}" if more else "")]
-
-
-def put_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Aligned columns. On a terminal, one too wide for it is folded in its last column; "status" has colours."""
-    cells = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _rich_table(titles, cells, right)
-        return
-    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    for row in (titles, *cells):
-        aligned = [
-            cell.rjust(width) if title in right else cell.ljust(width)
-            for title, cell, width in zip(titles, row, widths, strict=True)
-        ]
-        click.echo("  ".join(aligned).rstrip())
-
-
-def _rich_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in titles:
-        justify: Literal["left", "right"] = "right" if title in right else "left"
-        last = title == titles[-1]
-        table.add_column(title, justify=justify, no_wrap=not last, overflow="fold", min_width=8 if last else None)
-    for row in rows:
-        table.add_row(*[Text(cell, _colour(title, cell)) for title, cell in zip(titles, row, strict=True)])
-    Console(highlight=False).print(table)
-
-
-def _colour(title: str, cell: str) -> str:
-    return _COLOURS.get(cell, "") if title == "status" else ""
 
 
 def printable(text: str) -> str:

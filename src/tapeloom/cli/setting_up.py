@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tapeloom.cli.endings import SOME, WELL
-from tapeloom.cli.options import as_json
+from tapeloom.cli.options import as_json, called
 from tapeloom.cli.screen import counted, put, put_json, say
 from tapeloom.errors import ConfigError, Problem, UsageError
 
@@ -40,8 +40,7 @@ def init(file: Path) -> None:
     else:
         data.mkdir()
         say(f"{file} is made, and the folder {data}, which it backs up: put something into it.")
-    named = "" if file == Path("tapeloom.toml") else f" -c {file}"
-    say(f"Next: `tapeloom{named} config check`, `tapeloom{named} plan`, `tapeloom{named} backup`.")
+    say(f"Next: {called('config', 'check')}, {called('plan')}, {called('backup')}.")
 
 
 @click.group()

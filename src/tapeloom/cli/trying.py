@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tapeloom.cli.options import as_json
-from tapeloom.cli.screen import counted, put, put_json, put_table, rate, say
+from tapeloom.cli.screen import counted, put, put_json, rate, say
+from tapeloom.cli.tables import put_table
 from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,13 +68,14 @@ def bench(
 
     DEVICE is a drive as in a configuration, such as vtape:FOLDER: one for the original, and one for each mirror.
     Without one, null drives take everything and keep nothing. Every combination of block size, streams and mirrors is
-    measured.
+    measured, with no more mirrors than there are drives for.
     """
     from tapeloom.limits import MEMORY_BYTES_DEFAULT
     from tapeloom.ops import bench as op
 
     wanted_blocks = [_size(block) for block in blocks] or op.BLOCKS_DEFAULT
-    wanted_streams, wanted_mirrors = streams or op.STREAMS_DEFAULT, mirrors or op.MIRRORS_DEFAULT
+    wanted_streams = streams or op.STREAMS_DEFAULT
+    wanted_mirrors = mirrors or op.mirrors_for(devices)
     with _bar(len(wanted_blocks) * len(wanted_streams) * len(wanted_mirrors)) as on_row:
         result = op.run(
             devices or ("null:",),

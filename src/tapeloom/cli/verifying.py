@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tapeloom.cli.endings import NOTHING
-from tapeloom.cli.options import as_json
-from tapeloom.cli.screen import counted, number, put, put_json, put_section, put_table, say, short_id
+from tapeloom.cli.options import as_json, called
+from tapeloom.cli.screen import counted, number, put, put_json, put_section, say, short_id
+from tapeloom.cli.tables import put_table, volume_runs
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Copy, Object
@@ -43,7 +44,7 @@ def verify(file: Path, name: str | None, volume: str | None, copy: str | None, j
     else:
         _put(result)
     if not result.checked and not result.passed_over:
-        say("tapeloom: nothing to verify: no object has such a copy; `tapeloom objects` lists them")
+        say(f"tapeloom: nothing to verify: no object has such a copy; {called('objects')} lists them")
         return NOTHING
     return result.exit_status
 
@@ -76,7 +77,7 @@ def _put(result: VerifyResult) -> None:
                     one.copy.drive,
                     number(one.blocks),
                     "damaged" if one.faults else "good",
-                    ", ".join(one.copy.volumes),
+                    volume_runs(one.copy.volumes),
                 )
                 for one in result.checked
             ],

@@ -40,7 +40,7 @@ def _open_lock(folder_fd: int) -> tuple[int, bool]:
     """The lock file, for reading only where writing is not allowed; else the folder itself, which bears no name."""
     for access in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
-            return os.open(LOCK_FILE, access | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder_fd), True
+            return os.open(LOCK_FILE, access | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder_fd), True
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOENT):
                 raise

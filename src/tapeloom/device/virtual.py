@@ -31,7 +31,7 @@ class VirtualDrive(TapeDrive):
     ) -> None:
         with ExitStack() as undo:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a tape holds what only root may read
                 self._folder = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, self._folder)
                 self._reservation = Reservation(self._folder, f"drive {name} (vtape:{folder})")
@@ -58,13 +58,13 @@ class VirtualDrive(TapeDrive):
             raise UsageError(f"{what}: there is one of that name")
         unfinished = f".{name}.index"
         try:
-            data = os.open(f"{name}.tape", os.O_RDWR | os.O_CREAT | _FLAGS, 0o666, dir_fd=self._folder)
+            data = os.open(f"{name}.tape", os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=self._folder)
             try:
                 if os.fstat(data).st_size > 0:
                     raise UsageError(f"{what}: {name}.tape has data but no {name}.index; move it out of the way")
             finally:
                 os.close(data)
-            index = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o666, dir_fd=self._folder)
+            index = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600, dir_fd=self._folder)
             try:
                 format_index(index, what)
             finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,11 +15,12 @@ from tapeloom.catalog.ledger import JobLedger
 from tapeloom.compile import compile_job
 from tapeloom.config import Config
 from tapeloom.device import Device
-from tapeloom.errors import UsageError
+from tapeloom.errors import CatalogError, UsageError
 from tapeloom.ident import new_id
 from tapeloom.ops.mounts import open_configured
-from tapeloom.ops.sources import make_source
+from tapeloom.ops.sources import Named, make_source
 from tapeloom.runtime import Ending, Job, JobObject, JobResult, Objects, Source, State
+from tapeloom.runtime.objects import in_words
 from tapeloom.runtime.producer import ProducerSource
 from tapeloom.runtime.spool import SpoolDisk, SpoolStatistics
 from tapeloom.schedule import NONE, Feed, Kind, Schedule
@@ -40,7 +41,8 @@ class AgentEnd:
 
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """What became of a backup. `table` has a row for each copy; `untouched` names sources that were never begun."""
+    """What became of a backup. `table` has a row for each copy; `untouched` names sources that were never begun;
+    `remarks` say what sources left out on purpose."""
 
     job: UUID
     status: JobStatus
@@ -50,6 +52,7 @@ class BackupResult:
     untouched: list[str]
     stopped: bool
     seconds: float
+    remarks: list[str]
 
     @property
     def bytes(self) -> int:
@@ -66,7 +69,14 @@ class Backup:
     """A backup that is compiled and open, and about to run: drives held, catalog held, job recorded."""
 
     def __init__(
-        self, config: Config, schedule: Schedule, catalog: Catalog, job_id: UUID, job: Job, groups: Sequence[str]
+        self,
+        config: Config,
+        schedule: Schedule,
+        catalog: Catalog,
+        job_id: UUID,
+        job: Job,
+        groups: Sequence[str],
+        sources: Sequence[Source],
     ):
         self.config = config
         self.schedule = schedule
@@ -74,12 +84,20 @@ class Backup:
         self.job = job
         self._catalog = catalog
         self._groups = groups
+        self._sources = sources
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> BackupResult:
-        """Runs to the end and writes the outcome into the catalog."""
-        return self._finish(self.job.run(on_tick))
+        """Runs to the end and writes the outcome into the catalog, also where it raises a bug or a CatalogError."""
+        try:
+            result = self.job.run(on_tick)
+        except BaseException as bug:
+            if self.job.result is not None:
+                with suppress(CatalogError):  # it may be what failed; then the next job says that this one broke off
+                    self._finish(self.job.result, bug)
+            raise
+        return self._finish(result)
 
-    def _finish(self, result: JobResult) -> BackupResult:
+    def _finish(self, result: JobResult, bug: BaseException | None = None) -> BackupResult:
         begun = {item.source for item in result.objects}
         untouched = [str(name) for name in self.schedule.source_names if str(name) not in begun]
         agents = [
@@ -92,6 +110,7 @@ class Backup:
             )
             for one in result.agents
         ]
+        remarks = [one.remark for one in self._sources if isinstance(one, Named) and one.remark]
         table = self._catalog.job_table(self.id)
         well = result.well and not untouched and all(row.copy.status == "complete" for row in table)
         status = (
@@ -101,15 +120,22 @@ class Backup:
             if any(row.blocks_safe for row in table)
             else JobStatus.FAILED
         )
-        self._catalog.finish_job(self.id, status, report=self._report(result, agents, untouched))
-        return BackupResult(self.id, status, result.objects, agents, table, untouched, result.stopped, result.seconds)
+        self._catalog.finish_job(
+            self.id, status, report=self._report(result, agents, untouched, bug) | {"remarks": remarks}
+        )
+        return BackupResult(
+            self.id, status, result.objects, agents, table, untouched, result.stopped, result.seconds, remarks
+        )
 
-    def _report(self, result: JobResult, agents: Sequence[AgentEnd], untouched: Sequence[str]) -> dict[str, object]:
+    def _report(
+        self, result: JobResult, agents: Sequence[AgentEnd], untouched: Sequence[str], bug: BaseException | None
+    ) -> dict[str, object]:
         rows = {str(name): row for row, name in enumerate(self.schedule.agent_names)}
         return {
             "seconds": round(result.seconds, 3),
             "stopped": result.stopped,
             "untouched": list(untouched),
+            **({} if bug is None else {"bug": in_words(bug)}),
             "agents": [
                 {
                     "agent": one.agent,
@@ -239,10 +265,10 @@ def open_backup(
         }
         disk = None
         if Kind.SPOOL in schedule.agents["kind"]:
-            disk = stack.enter_context(SpoolDisk(config.server.spool, str(job_id), config.server.spool_max))
+            disk = stack.enter_context(SpoolDisk(config.server.spool, job_id, config.server.spool_max))
         job = Job(schedule, tapes, sources, objects, segments, disk)
         catalog.begin_job(job_id, kind="backup", groups=names)
-        backup = Backup(config, schedule, catalog, job_id, job, names)
+        backup = Backup(config, schedule, catalog, job_id, job, names, sources)
         try:
             yield backup
         finally:

@@ -105,7 +105,7 @@ def run(
     *,
     blocks: Sequence[int] = BLOCKS_DEFAULT,
     streams: Sequence[int] = STREAMS_DEFAULT,
-    mirrors: Sequence[int] = MIRRORS_DEFAULT,
+    mirrors: Sequence[int] | None = None,
     seconds: float | None = None,
     bytes: int | None = None,
     memory: int = MEMORY_BYTES_DEFAULT,
@@ -119,6 +119,8 @@ def run(
     devices
         Drives as in a configuration, the original's first, then one for each mirror. A null drive alone stands for as
         many as are needed.
+    mirrors
+        Without it: none and two, or as many as there are drives for.
     blocks
         Bytes of a tape block.
     seconds, bytes
@@ -137,6 +139,7 @@ def run(
         A block size is none, or the memory does not hold the schedule.
     DeviceError, HeldError
     """
+    mirrors = mirrors_for(devices) if mirrors is None else mirrors
     _check(blocks, streams, mirrors, seconds, bytes)
     specs = _specs(devices, max(mirrors))
     if seconds is None and bytes is None:
@@ -148,6 +151,7 @@ def run(
     rows: list[BenchRow] = []
     with ExitStack() as stack:
         opened = [stack.enter_context(open_drive(spec, name=f"R{row}")) for row, spec in enumerate(specs)]
+        _check_drives(len(opened), max(mirrors))  # now, so that a drive that is none is told of first
         remarks = [remark for device in opened if (remark := _put_in(device, overwrite))]
         fd = stack.enter_context(_in_page_cache(data))
         for block, wanted, stages in product(blocks, streams, mirrors):
@@ -173,15 +177,28 @@ def _check(
 
 
 def _specs(devices: Sequence[str], mirrors: int) -> list[str]:
-    """A drive for the original and for each mirror."""
-    if len(devices) == 1 and devices[0].startswith("null:"):
+    """A drive for the original and for each mirror, as far as there are."""
+    if _multiplies(devices):
         return [devices[0]] * (mirrors + 1)
-    if len(devices) <= mirrors:
-        raise UsageError(
-            f"{mirrors} mirrors need {mirrors + 1} drives, and there are {len(devices)}: "
-            "name a drive for each, or take no mirrors"
-        )
     return list(devices[: mirrors + 1])
+
+
+def _multiplies(devices: Sequence[str]) -> bool:
+    return len(devices) == 1 and devices[0].startswith("null:")
+
+
+def mirrors_for(devices: Sequence[str]) -> Sequence[int]:
+    """The numbers of mirrors to measure where nobody says how many: MIRRORS_DEFAULT, as far as there are drives."""
+    if not devices or _multiplies(devices):
+        return MIRRORS_DEFAULT
+    return sorted({min(wanted, len(devices) - 1) for wanted in MIRRORS_DEFAULT})
+
+
+def _check_drives(drives: int, mirrors: int) -> None:
+    if drives <= mirrors:
+        named = "1 drive is" if drives == 1 else f"{drives} drives are"
+        needed = f"1 mirror needs {mirrors + 1}" if mirrors == 1 else f"{mirrors} mirrors need {mirrors + 1}"
+        raise UsageError(f"{needed} drives, and {named} named: name a drive for each, or take fewer (--mirrors)")
 
 
 def _put_in(device: Device, overwrite: bool) -> str | None:
@@ -328,7 +345,7 @@ class BareTape:
     def next_volume(self) -> None:
         raise DeviceError(f"drive {self._device.name}: the tape is full: measure with fewer bytes")
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool) -> None:
         self._device.write_filemarks()
         self.cpu_seconds += time.thread_time()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
-from tapeloom.catalog import Catalog, Copy, CopyStatus, Object
+from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome
 from tapeloom.errors import Ambiguous, NotFound, RestoreError
 from tapeloom.runtime.reading import Segment
 
@@ -15,20 +16,54 @@ _ID = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f]{0,12}){0,4}", re.IGNORECASE)
 def choose_object(catalog: Catalog, name: str, *, partial: bool = False) -> Object:
     """A source's newest object, or the object with that id (or an unequivocal beginning of one).
 
-    `partial`: also one of which no copy is complete.
+    `partial`: also one that is not whole, or of which no copy is complete.
+
+    Raises
+    ------
+    NotFound
+        There is neither such a source nor such an object.
+    RestoreError
+        None of the source's objects is whole, with a complete copy.
     """
     try:
-        return catalog.newest(name, whole=not partial)
+        found = catalog.objects(name)
     except NotFound as error:
         if not _ID.fullmatch(name):
             raise
         try:
-            found = catalog.object(name)
+            return catalog.object(name)
         except Ambiguous:
             raise
         except NotFound:
             raise error from None
-    return found
+    usable = [item for item in found if partial or item.status == "complete"]
+    if not usable:
+        newest = found[-1]
+        on_tape = any(copy.volumes for copy in newest.copies)
+        rest = "--partial restores what there is" if on_tape else "nothing of it is on tape"
+        raise RestoreError(
+            f"source {name} has no object that is whole and has a complete copy: {_why_not(newest)}; {rest}"
+        )
+    return usable[-1]
+
+
+def _why_not(item: Object) -> str:
+    """What keeps the newest object of a source from being restored as it is."""
+    newest = f"the newest, {item.id} of {datetime.fromtimestamp(item.as_of / 1e9).astimezone():%Y-%m-%d %H:%M},"
+    match item.outcome:
+        case Outcome.READING:
+            return f"{newest} is still being read, or its job broke off"
+        case Outcome.INTERRUPTED:
+            return f"{newest} ends where its job broke off"
+        case Outcome.FAILED:
+            why = f" ({item.troubles[-1]})" if item.troubles else ""
+            return f"{newest} ends where its source broke off{why}"
+        case Outcome.WHOLE:
+            return f"{newest} has {_states(item.copies)}"
+
+
+def _states(copies: Sequence[Copy]) -> str:
+    return ", ".join(f"{copy.agent} {copy.status}" for copy in copies) or "no copy"
 
 
 def choose_copies(
@@ -56,10 +91,9 @@ def choose_copies(
     complete = [copy for copy in copies if copy.status is CopyStatus.COMPLETE]
     others = [copy for copy in copies if copy.status in (CopyStatus.PARTIAL, CopyStatus.DAMAGED)]
     if not complete and not partial:
-        states = ", ".join(f"{copy.agent} {copy.status}" for copy in copies)
         raise RestoreError(
-            f"object {item.id} of {item.source} has no complete copy to read ({states}); --partial restores what there "
-            "is"
+            f"object {item.id} of {item.source} has no complete copy to read ({_states(copies)}); --partial restores "
+            "what there is"
         )
     return complete + others
 

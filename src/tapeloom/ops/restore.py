@@ -12,7 +12,7 @@ from tapeloom.agent.extract import Existing, restore_file, restore_tree
 from tapeloom.agent.report import RestoreReport
 from tapeloom.catalog import Catalog, Object
 from tapeloom.config import Config
-from tapeloom.errors import BlockDamaged, FormatError, RestoreError
+from tapeloom.errors import BlockDamaged, RestoreError
 from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, choose_object, segments
 from tapeloom.ops.mounts import Mounts
 from tapeloom.runtime.reading import Fault, Reading
@@ -23,16 +23,18 @@ REST = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What a restore gave. `faults`: blocks that had to be taken from another copy, or could not be had at all."""
+    """What a restore gave. `faults`: blocks that had to be taken from another copy, or could not be had at all;
+    `broken_off`: that is all the source gave, which only a partial restore puts up with."""
 
     object: Object
     report: RestoreReport
     faults: list[Fault] = field(default_factory=list)
     lost: str | None = None
+    broken_off: bool = False
 
     @property
     def exit_status(self) -> int:
-        return 1 if self.lost or self.report.troubles else 0
+        return 1 if self.lost or self.broken_off or self.report.troubles else 0
 
 
 @contextmanager
@@ -42,7 +44,8 @@ def open_object(
     """An object's sequence, on its way from its copies.
 
     `name` is a source's name (its newest object) or an object's id. Without `copy` and `volume` a block that is damaged
-    on one copy is taken from another.
+    on one copy is taken from another. Where the source broke off, the sequence ends with a FormatError, but for
+    `partial`.
     """
     with Catalog.open(config.server.state, readonly=True) as catalog:
         item = choose_object(catalog, name, partial=partial)
@@ -54,7 +57,7 @@ def open_object(
             blocks, block_bytes = blocks_of(item, copies), block_bytes_max(catalog, copies)
             if not blocks:
                 raise RestoreError(f"nothing of object {item.id} of {item.source} is on tape")
-            with Reading(item.id, blocks, copies, mounts, block_bytes) as reading:
+            with Reading(item.id, blocks, copies, mounts, block_bytes, partial=partial) as reading:
                 yield item, reading
 
 
@@ -94,9 +97,11 @@ def restore(
             raise RestoreError(
                 f"object {item.id} of {item.source}: {reading.lost or damaged}; what was restored before is whole"
             ) from None
-        if reading.sequence.failed and not partial:
-            raise FormatError(f"object {item.id} of {item.source} ends where its source broke off")
-        return RestoreResult(item, report, list(reading.faults), reading.lost)
+        return _result(item, report, reading)
+
+
+def _result(item: Object, report: RestoreReport, reading: Reading) -> RestoreResult:
+    return RestoreResult(item, report, list(reading.faults), reading.lost, reading.sequence.broken_off)
 
 
 def _one_file(item: Object, reading: Reading, target: Path, existing: Existing) -> RestoreReport:
@@ -119,4 +124,4 @@ def cat(
                     payload = payload[n:]
         except BlockDamaged as damaged:
             raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
-        return RestoreResult(item, RestoreReport(files=0, bytes=written), list(reading.faults), reading.lost)
+        return _result(item, RestoreReport(files=0, bytes=written), reading)

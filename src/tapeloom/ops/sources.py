@@ -20,10 +20,16 @@ class Named:
     def __init__(self, name: str, content: Content, source: TreeSource | CommandSource):
         self.name = name
         self.content = int(content)
+        self.remark: str | None = None
+        """What it has to say beside its troubles, when it has run: what was left out on purpose."""
         self._source = source
 
     def run(self, sink: Sink) -> Report:
-        return self._source.run(sink)
+        report = self._source.run(sink)
+        if report.remarks:
+            more = len(report.remarks) - 1 + report.remarks_beyond
+            self.remark = f"{self.name}: {report.remarks[0]}" + (f" (and {more:,} more)" if more else "")
+        return report
 
     def stop(self) -> None:
         if isinstance(self._source, CommandSource):

@@ -10,6 +10,7 @@ media     one thread a media agent: turns of the kernel's loop, checkpoints, vol
 digest    one thread a digest: reads along
 lag       who holds the others up, and when that is enough
 spool     an agent that lags goes on from disk
+sequence  what a reader gets of an object, and its end
 job       all of it together, from the first thread to the last word
 ========  =====================================================================================
 """

@@ -58,7 +58,6 @@ def allocate(
     """
     plan = (slot_bytes, slots_common, streams, cursors, agents)
     size = _kernel.arena_bytes(*plan)
-    # Asked first: an allocation that is too large ends other processes before it fails.
     available = _available_bytes()
     if available is not None and size > available:
         raise UsageError(

@@ -8,7 +8,7 @@ from uuid import UUID
 from tapeloom import _kernel
 from tapeloom.errors import BlockDamaged, Stopped
 from tapeloom.runtime.manners import give_way
-from tapeloom.runtime.objects import Objects
+from tapeloom.runtime.objects import JobObject, Objects, in_words
 
 
 class Digest:
@@ -22,12 +22,21 @@ class Digest:
         give_way()
         try:
             while (id := self._drain.next_object()) is not None:
-                state = hashlib.sha256()
-                while (payload := self._drain.payload()) is not None:
-                    state.update(payload)
-                if not self._drain.failed:
-                    self._objects.digest(self._objects.by_id(UUID(bytes=id)), f"sha256:{state.hexdigest()}")
+                self._one(self._objects.by_id(UUID(bytes=id)))
         except (Stopped, BlockDamaged):
             pass  # the job stops, or the source broke off without a last block: such an object has no digest
         finally:
             self._drain.close()
+
+    def _one(self, item: JobObject) -> None:
+        state = hashlib.sha256()
+        try:
+            while (payload := self._drain.payload()) is not None:
+                state.update(payload)
+            if not self._drain.failed:
+                self._objects.digest(item, f"sha256:{state.hexdigest()}")
+        except (Stopped, BlockDamaged):
+            raise
+        except BaseException as bug:  # it ends the job
+            item.troubles.append(f"its digest: {in_words(bug)}")
+            raise

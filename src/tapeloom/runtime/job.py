@@ -15,7 +15,7 @@ from tapeloom.runtime import arena as arenas
 from tapeloom.runtime.digest import Digest
 from tapeloom.runtime.lag import LagWatch
 from tapeloom.runtime.media import AgentResult, Ending, MediaAgent, Tape
-from tapeloom.runtime.objects import JobObject, Objects
+from tapeloom.runtime.objects import JobObject, Objects, in_words
 from tapeloom.runtime.spool import Spool, SpoolDisk, SpoolStatistics
 from tapeloom.runtime.stream import Source, Stream
 from tapeloom.schedule import Kind, Schedule
@@ -25,6 +25,9 @@ HUNG_SECONDS = 5.0
 """How long an agent that was given up may still be with its drive before nobody waits for it any more."""
 SPOOLING_HUNG_SECONDS = 15 * 60.0
 """The same for an agent that goes on from its spool: a drive may try again and again, and a changer takes its time."""
+READ_HUNG_SECONDS = 60.0
+"""How long a spool's disk may take to read. It is given more time than one that others wait for: what it holds is lost
+to the copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Job:
         self._ended: SimpleQueue[threading.Thread] = SimpleQueue()
         self._results: dict[int, AgentResult] = {}
         self._bugs: list[BaseException] = []
+        self.result: JobResult | None = None
+        """What became of everything, once `run` has ended; also where it raises a bug."""
         self._stopped = False
         self._given_up_ns: dict[int, int] = {}
         self._lag = LagWatch(schedule, self.arena, self.lags)
@@ -117,20 +122,21 @@ class Job:
         self._workers: list[threading.Thread] = []
         self._media: dict[int, threading.Thread] = {}
         self._fillers: dict[Spool, threading.Thread] = {}
-        self._readers: list[threading.Thread] = []
+        self._readers: dict[Spool, threading.Thread] = {}
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> JobResult:
         """Runs to the end. `on_tick` is called a few times a second by the calling thread.
 
-        Raises what was never meant to be raised in a thread: a bug is not hidden.
+        Raises what was never meant to be raised in a thread: a bug is not hidden, nor a catalog that cannot be written.
+        One in a stream or a digest fails its object and ends the job in order, any other ends it at once.
         """
         begin = time.monotonic()
         for number, stream in enumerate(self._streams):
-            self._workers.append(self._thread(f"stream-{number}", stream.run))
+            self._workers.append(self._thread(f"stream-{number}", stream.run, Stop.IN_ORDER))
         for number, digest in enumerate(self._digests):
-            self._workers.append(self._thread(f"digest-{number}", digest.run))
+            self._workers.append(self._thread(f"digest-{number}", digest.run, Stop.IN_ORDER))
         for row, agent in self._agents.items():
-            self._media[row] = self._thread(str(self.schedule.agent_names[row]), partial(self._run_agent, agent))
+            self._media[row] = self._thread(str(self.schedule.agent_names[row]), partial(self._run_agent, row, agent))
         for thread in [*self._media.values(), *self._workers]:  # who puts a tape in takes longest to begin
             thread.start()
         try:
@@ -141,14 +147,15 @@ class Job:
             raise
         finally:
             self._close_spools()
-        if self._bugs:
-            raise self._bugs[0]
-        return JobResult(
+        self.result = JobResult(
             objects=self.objects.all(),
             agents=[self._results[row] for row in sorted(self._agents)],
             stopped=self._stopped,
             seconds=time.monotonic() - begin,
         )
+        if self._bugs:
+            raise self._bugs[0]
+        return self.result
 
     def stop(self, how: Stop) -> None:
         """Ends the job: IN_ORDER breaks the sources off and writes what is buffered, NOW leaves everything where it
@@ -219,9 +226,9 @@ class Job:
             spool.take_over()
         name = str(self.schedule.agent_names[spool.row])
         self._fillers[spool] = self._thread(name, spool.fill)
-        self._readers.append(self._thread(f"{name}, back", spool.read_back))
+        self._readers[spool] = self._thread(f"{name}, back", spool.read_back)
         self._fillers[spool].start()
-        self._readers[-1].start()
+        self._readers[spool].start()
 
     def _close_spools(self) -> None:
         for spool in self._spools.values():
@@ -229,25 +236,30 @@ class Job:
         for spool, filler in self._fillers.items():
             if filler.is_alive():
                 spool.hold_nobody_up("its disk does not come back from a call")
-        for reader in self._readers:
-            reader.join()
+        until = time.monotonic() + HUNG_SECONDS
+        for reader in self._readers.values():
+            reader.join(max(0.0, until - time.monotonic()))  # from a disk that hangs it comes back to nobody
 
-    def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+    def _thread(self, name: str, body: Callable[[], None], on_bug: Stop = Stop.NOW) -> threading.Thread:
         def run() -> None:
             try:
                 body()
             except BaseException as bug:
                 self._bugs.append(bug)
-                self.stop(Stop.NOW)
+                self.stop(on_bug)
             self._ended.put(threading.current_thread())
 
         return threading.Thread(target=run, name=name, daemon=True)
 
-    def _run_agent(self, agent: MediaAgent) -> None:
-        result = agent.run()
+    def _run_agent(self, row: int, agent: MediaAgent) -> None:
+        try:
+            result = agent.run()
+        except BaseException as bug:
+            self._results.setdefault(row, AgentResult(row, Ending.FAILED, in_words(bug)))
+            raise
+        self._results.setdefault(row, result)
         if result.ending is not Ending.COMPLETE:
-            self._take_out(result.agent)
-        self._results.setdefault(result.agent, result)
+            self._take_out(row)
 
     def _let_go(self) -> None:
         """A stream that no drive takes any more needs no source, and a digest alone is no reason to read one."""
@@ -267,6 +279,8 @@ class Job:
                 self._ended.get(timeout=TICK_SECONDS).join()  # it has said its last word
             now = time.monotonic()
             self._lag.tick(now - last)
+            for spool in self._readers:
+                spool.look_at_reader(READ_HUNG_SECONDS)
             last = now
             on_tick()
 

@@ -42,8 +42,8 @@ class Tape(Protocol):
     def next_volume(self) -> None:
         """Ends this volume with its receipts and goes on with the next one."""
 
-    def finish(self) -> None:
-        """The last checkpoint and the job's end."""
+    def finish(self, *, whole: bool) -> None:
+        """The last checkpoint and the job's end. `whole`: this agent has written everything that was meant for it."""
 
     def failure(self, status: int) -> DeviceError:
         """What a status of the kernel's device call means, in words."""
@@ -148,10 +148,10 @@ class MediaAgent:
                 case TurnReason.DETACHED if spool and spool.took_over and interleaver is self._interleaver:
                     interleaver = spool.interleaver
                 case TurnReason.ENDED if spool is None or spool.lost is None:
-                    tape.finish()
+                    tape.finish(whole=True)
                     return AgentResult(self._row, Ending.COMPLETE)
                 case TurnReason.ENDED | TurnReason.DETACHED:
-                    tape.finish()
+                    tape.finish(whole=False)
                     return AgentResult(self._row, Ending.DETACHED, self.why_detached)
                 case TurnReason.STOPPED:
                     return AgentResult(self._row, Ending.STOPPED, "the job was stopped at once")

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from tapeloom.errors import TapeloomError
+
 
 class State(StrEnum):
     READING = "reading"
@@ -34,6 +36,11 @@ class JobObject:
     files: int | None = None
     digest: str | None = None
     troubles: list[str] = field(default_factory=list)
+
+
+def in_words(error: BaseException) -> str:
+    """An error as a trouble: the sentence of one that was raised on purpose; any other is a bug, and is called so."""
+    return str(error) if isinstance(error, TapeloomError) else f"a bug in tapeloom: {type(error).__name__}: {error}"
 
 
 class Listener(Protocol):
@@ -64,7 +71,12 @@ class Objects:
     def end(self, item: JobObject, state: State) -> None:
         with self._lock:
             item.state = state
-            self._listener.object_ended(item)
+            try:
+                self._listener.object_ended(item)
+            except BaseException as error:  # what the catalog does not know to be whole is not
+                item.state = State.FAILED
+                item.troubles.append(in_words(error))
+                raise
 
     def digest(self, item: JobObject, digest: str) -> None:
         with self._lock:

@@ -112,12 +112,14 @@ class ProducerSource:
 def _allocate(slots: int, payload_max: int) -> int:
     """The memory of a segment, whole and sealed: neither side can make it larger or smaller any more."""
     size = _segment.segment_bytes(slots, payload_max)
-    memory = os.memfd_create("tapeloom-producer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    memory = -1
     try:
+        memory = os.memfd_create("tapeloom-producer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.posix_fallocate(memory, 0, size)
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except OSError as error:
-        os.close(memory)
+        if memory >= 0:
+            os.close(memory)
         raise SourceError(
             f"this machine cannot give a producer its {size // MIB} MiB of shared memory ({error.strerror})"
         ) from error
@@ -223,19 +225,18 @@ class Door:
     def __init__(self, path: Path):
         self._path = path
         self._callers: dict[int, Caller] = {}
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        try:
-            self._make_folder()
-            with address(path) as place:
-                self._bind(place)
-                os.chmod(place, 0o600)
-            self._listener.listen()
-        except OSError as error:
-            self._listener.close()
-            raise SourceError(f"no producer can be waited for at {path}: {error.strerror}") from error
-        except SourceError:
-            self._listener.close()
-            raise
+        with contextlib.ExitStack() as undone:
+            try:
+                kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
+                self._listener = undone.enter_context(socket.socket(socket.AF_UNIX, kind))
+                self._make_folder()
+                with address(path) as place:
+                    self._bind(place)
+                    os.chmod(place, 0o600)
+                self._listener.listen()
+            except OSError as error:
+                raise SourceError(f"no producer can be waited for at {path}: {error.strerror}") from error
+            undone.pop_all()
 
     def __enter__(self) -> Door:
         return self

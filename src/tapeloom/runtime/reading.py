@@ -20,6 +20,7 @@ from tapeloom.device import Device
 from tapeloom.errors import BlockDamaged, Stopped, TapeloomError
 from tapeloom.limits import MIB, PAGE_BYTES, PATIENCE_SECONDS
 from tapeloom.runtime.arena import allocate
+from tapeloom.runtime.sequence import ObjectBytes
 
 POOL, STREAM = 0, 1
 MEMORY_BYTES = 32 * MIB
@@ -148,12 +149,20 @@ def clip(segments: Sequence[Segment], first: int, last: int) -> list[Segment]:
 class Reading:
     """One object on its way from its copies into a sequence.
 
-    `sequence` gives its bytes (see tapeloom.agent.sink.Sequence). `faults` says what was found on the way, also where
-    another copy could help; `lost` is the sentence about what none of them could give.
+    `sequence` gives its bytes; with `partial` also of an object whose source broke off, without an error at its end.
+    `faults` says what was found on the way, also where another copy could help; `lost` is the sentence about what none
+    of them could give.
     """
 
     def __init__(
-        self, object_id: UUID, blocks: int, copies: Sequence[Sequence[Segment]], mounts: Mounts, block_bytes: int
+        self,
+        object_id: UUID,
+        blocks: int,
+        copies: Sequence[Sequence[Segment]],
+        mounts: Mounts,
+        block_bytes: int,
+        *,
+        partial: bool = False,
     ):
         self.faults: list[Fault] = []
         self.lost: str | None = None
@@ -165,7 +174,8 @@ class Reading:
         self.arena = restore_arena(-(-block_bytes // PAGE_BYTES) * PAGE_BYTES, slots)
         wants = np.array([(object_id.bytes, STREAM, 0)], _kernel.WANT)
         self._splitter = _kernel.Splitter(self.arena, POOL, wants, faults_max=1)
-        self.sequence = _kernel.Drain(self.arena, 0)
+        self._drain = _kernel.Drain(self.arena, 0)
+        self.sequence = ObjectBytes(self._drain, object_id, partial=partial)
         self._unreached: list[TapeloomError] = []
         self._bug: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"reading {object_id}", daemon=True)
@@ -173,7 +183,7 @@ class Reading:
     def __enter__(self) -> Reading:
         self._thread.start()
         try:
-            if self.sequence.next_object() is None:
+            if self._drain.next_object() is None:
                 raise self._nothing()
         except BaseException:
             self.__exit__()
@@ -189,7 +199,7 @@ class Reading:
     def __exit__(self, *exception: object) -> None:
         self.arena.stop(Stop.NOW)
         self._thread.join()
-        self.sequence.close()
+        self._drain.close()
         if self._bug is not None:
             raise self._bug
 

@@ -17,13 +17,17 @@ from __future__ import annotations
 import fcntl
 import os
 import queue
+import re
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from uuid import UUID
 
 import numpy as np
 
@@ -38,6 +42,11 @@ from tapeloom.runtime.reading import POOL, STREAM, restore_arena
 from tapeloom.schedule import Schedule
 
 CARTRIDGE = "blocks"
+OURS = "tapeloom-spool"
+"""In the spool folder, which may be anybody's: what jobs make and remove is in here."""
+JOB_NAME = re.compile(r"job-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LOCK = "lock"
+"""A file in each job's folder: says that a job made it, and that job holds it as long as it lives."""
 SEGMENT_SECONDS = 1.0
 """After so long a segment that is not full ends if the reader has nothing else: a drive that caught up is not idle."""
 NO_LIMIT = 2**63 - 1
@@ -65,8 +74,8 @@ class SpoolStatistics:
 class SpoolDisk:
     """One job's share of the spool folder, in a folder of its own that goes with the job.
 
-    What jobs that died have left is removed when the next one begins: the lock of a dead job's folder is free. Safe to
-    use from any thread.
+    What jobs of this user that died have left is removed when the next one begins: the lock in a dead job's folder is
+    free. Nothing else in the spool folder is touched. Safe to use from any thread.
 
     Parameters
     ----------
@@ -76,9 +85,10 @@ class SpoolDisk:
         What shall fail on every segment, for tests.
     """
 
-    def __init__(self, folder: Path, job: str, bytes_max: int, trouble: Trouble | None = None):
-        self._all = folder
-        self._mine = folder / f"job-{job}"
+    def __init__(self, folder: Path, job: UUID, bytes_max: int, trouble: Trouble | None = None):
+        self._folder = folder
+        self._ours = folder / OURS
+        self._mine = self._ours / f"job-{job}"
         self._bytes_max = self._free = bytes_max
         self._trouble = trouble
         self._guard = threading.Lock()
@@ -87,18 +97,20 @@ class SpoolDisk:
     def __enter__(self) -> SpoolDisk:
         """Makes the folders. UsageError: this cannot be done; nothing was touched."""
         try:
-            self._all.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._ours.mkdir(mode=0o700, exist_ok=True)
             # Held while a folder is made and locked, so that nobody takes it for a dead one's.
-            making = _locked(self._all, wait=True)
+            making = _locked(self._ours, os.O_RDONLY | os.O_DIRECTORY, wait=True)
             try:
+                self._refuse_foreign(os.fstat(making))
                 self._remove_dead()
                 self._mine.mkdir(mode=0o700)
-                self._lock = _locked(self._mine, wait=False)
+                self._lock = _locked(self._mine / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, wait=False)
             finally:
                 os.close(making)
         except OSError as error:
             raise UsageError(
-                f"the spool folder {self._all} cannot be used ({error.strerror}): make it writable, or name another "
+                f"the spool folder {self._folder} cannot be used ({error.strerror}): make it writable, or name another "
                 "one as spool in [server]"
             ) from error
         return self
@@ -106,7 +118,7 @@ class SpoolDisk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._mine, ignore_errors=True)  # what stays for whatever reason, the next job removes
+        _remove_job(self._mine)
         os.close(self._lock)
 
     def new(self, name: str, bytes: int) -> Segment:
@@ -116,7 +128,7 @@ class SpoolDisk:
                 used = (
                     f"{rough_bytes(self._bytes_max - self._free)} of spool_max {rough_bytes(self._bytes_max)} are used"
                 )
-                raise TapeloomError(f"the spool in {self._all} is full: {used}")
+                raise TapeloomError(f"the spool in {self._folder} is full: {used}")
             self._free -= bytes
         segment = Segment(self._mine / name, bytes)
         try:
@@ -150,19 +162,44 @@ class SpoolDisk:
             self._free += segment.reserved - keeps
             segment.reserved = keeps
 
+    def _refuse_foreign(self, ours: os.stat_result) -> None:
+        if ours.st_uid != os.geteuid() or stat.S_IMODE(ours.st_mode) & 0o077:
+            raise UsageError(
+                f"{self._ours} must belong to the user who runs the job, and be closed to others (chmod 700); or name "
+                "another folder as spool in [server]"
+            )
+
     def _remove_dead(self) -> None:
-        for folder in self._all.glob("job-*"):
+        for folder in self._ours.iterdir():
+            if not (JOB_NAME.fullmatch(folder.name) and _is_own_folder(folder)):
+                continue
             try:
-                lock = _locked(folder, wait=False)
+                lock = _locked(folder / LOCK, os.O_RDWR, wait=False)
             except OSError:
-                continue  # its job lives, or it is none of ours
-            shutil.rmtree(folder, ignore_errors=True)
+                continue  # its job lives, or no job made it
+            _remove_job(folder)
             os.close(lock)
 
 
-def _locked(folder: Path, wait: bool) -> int:
-    """A descriptor that holds the folder's lock until it is closed, or its process is dead."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _is_own_folder(path: Path) -> bool:
+    """Whether it is a folder of this user's, and not a link to one."""
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _remove_job(folder: Path) -> None:
+    """What stays for whatever reason, the next job removes: so the lock goes when nothing else is left."""
+    with suppress(OSError):
+        for segment in folder.iterdir():
+            if segment.name != LOCK:
+                shutil.rmtree(segment)
+        (folder / LOCK).unlink()
+        folder.rmdir()
+
+
+def _locked(path: Path, flags: int, wait: bool) -> int:
+    """A descriptor that holds the lock of a file or folder until it is closed, or its process is dead."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -208,6 +245,10 @@ class Spool:
         self._written: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
         self._segments = 0
         self._reader_waits = False
+        self._filling_since_ns = 0
+        self._reading_since_ns = 0
+        self._read_sign: tuple[int, ...] = ()
+        self._read_sign_ns = 0
 
     def take_over(self) -> None:
         """Takes the owner's place in all its streams. Then the two threads start."""
@@ -228,9 +269,24 @@ class Spool:
 
     def hangs(self, seconds: float) -> bool:
         """Whether nobody waits for it any more and it is still with its disk, for so long."""
-        since = self._job_arena.agent_statistics(self.row).in_call_since_ns
+        since = self._filling_since_ns or self._job_arena.agent_statistics(self.row).in_call_since_ns
         given_up = self.lost is not None or self._job_arena.stopping is Stop.NOW
         return given_up and since != 0 and time.monotonic_ns() - since >= seconds * 1e9
+
+    def look_at_reader(self, seconds: float) -> None:
+        """Gives up what is spooled when `read_back` has been with its disk for so long without a block: its owner ends
+        with what it has. To be called every now and then, by one thread."""
+        pool, read = self._arena.stream_statistics(POOL), self._arena.stream_statistics(STREAM)
+        if read.ended:
+            return
+        sign = (self._reading_since_ns, pool.stalls, read.head)
+        now = time.monotonic_ns()
+        # A reader that waits for a slot waits for the drive, not for its disk.
+        if sign != self._read_sign or self._reading_since_ns == 0 or pool.waiting_since_ns:
+            self._read_sign, self._read_sign_ns = sign, now
+        elif now - self._read_sign_ns >= seconds * 1e9:
+            self.give_up(f"its spool does not come back from a read for {(now - self._read_sign_ns) / 1e9:.0f} s")
+            self._arena.end_stream(STREAM)
 
     def detach(self) -> None:
         """The owner takes nothing more. To be called when it is detached from the job's streams, or will be."""
@@ -254,10 +310,13 @@ class Spool:
         try:
             # A segment is made for a block that is there: the last one may have filled the one before.
             while self._filler.wait() is TurnReason.CHECKPOINT:
+                self._filling_since_ns = time.monotonic_ns()
                 self._fill_one()
+                self._filling_since_ns = 0
         except TapeloomError as error:
             self.give_up(str(error))
         finally:
+            self._filling_since_ns = 0
             self._written.put(None)
 
     def _fill_one(self) -> None:
@@ -277,6 +336,7 @@ class Spool:
     def _write(self, segment: Segment, device: Device) -> None:
         """Until the segment is full, nothing will come any more, or the reader waits for this one."""
         while True:
+            self._filling_since_ns = 0
             turn = self._filler.turn(
                 device.ops_address,
                 device.handle_address,
@@ -284,6 +344,7 @@ class Spool:
                 bytes_max=NO_LIMIT,
                 deadline_ns=time.monotonic_ns() + round(SEGMENT_SECONDS * 1e9),
             )
+            self._filling_since_ns = time.monotonic_ns()
             segment.blocks += turn.blocks
             segment.bytes += turn.bytes
             if turn.reason is TurnReason.FAILED:
@@ -295,6 +356,7 @@ class Spool:
         """From segments into the slots that the owner writes from, until `fill` has ended."""
         reading = True
         while (segment := self._next()) is not None:
+            self._reading_since_ns = time.monotonic_ns()
             try:
                 if reading:
                     self._read(segment)
@@ -305,6 +367,7 @@ class Spool:
                 self.give_up(str(error))
             finally:
                 self._disk.remove(segment)
+                self._reading_since_ns = 0
         self._arena.end_stream(STREAM)
 
     def _next(self) -> Segment | None:

@@ -11,7 +11,7 @@ from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
 from tapeloom.ident import new_id
 from tapeloom.runtime.manners import give_way
-from tapeloom.runtime.objects import JobObject, Objects, State
+from tapeloom.runtime.objects import JobObject, Objects, State, in_words
 
 
 class Report(Protocol):
@@ -103,13 +103,19 @@ class Stream:
             feeder.end()
         except SourceError as error:
             break_off(feeder, item, self._stuck or str(error))
-            state = State.FAILED
+            self._end(item, feeder, State.FAILED)
+        except BaseException as bug:  # it ends the job, but first this object: what is buffered gets its receipts
+            break_off(feeder, item, in_words(bug))
+            self._end(item, feeder, State.FAILED)
+            raise
         else:
             item.files = report.files
             item.troubles += [str(trouble) for trouble in report.troubles]
             if report.troubles_beyond:
                 item.troubles.append(f"and {report.troubles_beyond} more")
-            state = State.COMPLETE
+            self._end(item, feeder, State.COMPLETE)
+
+    def _end(self, item: JobObject, feeder: _kernel.Feeder, state: State) -> None:
         item.blocks, item.bytes = feeder.blocks, feeder.offset
         self._objects.end(item, state)
 

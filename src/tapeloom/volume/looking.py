@@ -22,11 +22,17 @@ class Marked:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was found: ids of jobs that records name, of objects that blocks belong to, and checkpoints with their
-    filemark."""
+    filemark.
+
+    `doubtful` is the place behind the first filemark that may be a receipt's although no sound checkpoint stands before
+    it: a damaged block does, or another filemark (an agent that had no room for the record writes two), or something
+    follows. A single one at the very end, behind sound blocks, is the one that a drive writes when its writer is gone.
+    """
 
     jobs: frozenset[UUID]
     objects: frozenset[UUID]
     checkpoints: tuple[Marked, ...]
+    doubtful: int | None = None
 
 
 def look(device: Device, position: int, *, crc: Crc32c = crc32c) -> Look:
@@ -44,27 +50,40 @@ def look(device: Device, position: int, *, crc: Crc32c = crc32c) -> Look:
     objects: set[UUID] = set()
     checkpoints: list[Marked] = []
     checkpoint: Checkpoint | None = None
+    damaged = empty = False
+    bare: int | None = None
+    doubtful: int | None = None
     while True:
         try:
             length = device.read_into(buffer)
         except EndOfData:
-            return Look(frozenset(jobs), frozenset(objects), tuple(checkpoints))
+            return Look(frozenset(jobs), frozenset(objects), tuple(checkpoints), doubtful)
         position += 1
+        if doubtful is None:
+            doubtful = bare  # it is not the last thing on the tape
         if length == 0:
             if checkpoint is not None:
                 checkpoints.append(Marked(checkpoint, position))
-            checkpoint = None
+            elif damaged or empty:
+                doubtful = doubtful or position
+            else:
+                bare = position
+            checkpoint, damaged, empty = None, False, True
             continue
+        empty = False
+        checkpoint_before, checkpoint = checkpoint, None
         try:
             header, payload = parse(memoryview(buffer)[:length], crc32c=crc)
         except FormatError:
             assembler.broken()
+            damaged = True
             continue
         if header.kind is not Kind.RECORD:
             objects.add(header.object)
-            checkpoint = None
+            damaged = False
             continue
         record: Record | None = assembler.feed(header, payload)
+        checkpoint = checkpoint_before
         if isinstance(record, JobStart | Checkpoint | JobEnd):
             jobs.add(record.job)
         if isinstance(record, Checkpoint):

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
 from tapeloom.device import Device
 from tapeloom.errors import (
-    BlockDamaged,
     CatalogOlderThanTape,
     DeviceError,
     EndOfData,
     ForeignVolume,
     FormatError,
+    NoMedium,
+    VersionTooNew,
 )
 from tapeloom.ident import new_id
 from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
@@ -27,6 +29,7 @@ from tapeloom.volume.records import RecordAssembler, VolumeStart, encode
 STEM_CHARACTERS = 19
 """Of a drive's name in a cartridge's, which has 32 at most: a hyphen and a number follow, or twelve letters of an
 id."""
+VOLUME_START_POSITION = 2
 LABEL_BLOCKS_MAX = 16
 """Where to stop looking for volume-start: it stands right behind the text label and the reader."""
 
@@ -59,6 +62,9 @@ class Shelf(Protocol):
 
     def drive_of(self, volume: UUID) -> str | None:
         """Where a volume belongs; None: it is not known."""
+
+    def has_label(self, label: str) -> bool:
+        """Whether a volume of any drive is called so."""
 
     def make_volume(
         self,
@@ -114,21 +120,22 @@ def mount_for_append(
     known = shelf.appendable(device.name) if device.keeps else None
     if known is not None and known.block_bytes >= block_bytes:
         if device.loaded != known.cartridge:
-            device.load(known.cartridge)
+            _load_known(device, known)
         return _append(device, shelf, known, software, crc)
     volume_id = new_id()
-    cartridge = _blank(device, shelf) if device.keeps else _named_after(device, volume_id)
+    cartridge = _blank(device, shelf, crc) if device.keeps else _named_after(device, volume_id)
     sequence = previous.sequence + 1 if previous else 1
+    label = f"{cartridge[:STEM_CHARACTERS]}-{str(volume_id)[-12:]}" if shelf.has_label(cartridge) else cartridge
     shelf.make_volume(
         id=volume_id,
-        label=cartridge,
+        label=label,
         cartridge=cartridge,
         drive=device.name,
         sequence=sequence,
         previous=previous.id if previous else None,
         block_bytes=block_bytes,
     )
-    volume = Mounted(volume_id, cartridge, sequence, 0)
+    volume = Mounted(volume_id, label, sequence, 0)
     return _label(device, shelf, volume, previous.id if previous else None, block_bytes, software, crc)
 
 
@@ -165,7 +172,9 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
             break
         try:
             header, payload = parse(memoryview(buffer)[:length], crc32c=crc)
-        except (BlockDamaged, FormatError):
+        except VersionTooNew:
+            raise
+        except FormatError:
             continue
         if header.kind is Kind.RECORD:
             record = assembler.feed(header, payload)
@@ -176,6 +185,17 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
         "behind it: "
         "its objects can still be read, but nothing is appended to it"
     )
+
+
+def _load_known(device: Device, known: Known) -> None:
+    try:
+        device.load(known.cartridge)
+    except NoMedium as error:
+        raise NoMedium(
+            f"drive {device.name}: volume {known.label}, which its jobs go on with, is not there (cartridge "
+            f"{known.cartridge}): put it back, or say that it is lost with `tapeloom volumes --retire {known.label}`",
+            status=error.status,
+        ) from None
 
 
 def _append(device: Device, shelf: Shelf, known: Known, software: str, crc: Crc32c) -> Mounted:
@@ -203,10 +223,11 @@ def _append(device: Device, shelf: Shelf, known: Known, software: str, crc: Crc3
 def _refuse_unless_ours_or_blank(device: Device, known: Known, crc: Crc32c) -> None:
     try:
         start = read_label(device, crc=crc)
-    except FormatError as error:
-        if isinstance(error, ForeignVolume):
-            raise
-        return  # our own label, cut off
+    except (ForeignVolume, VersionTooNew):
+        raise
+    except FormatError:
+        _refuse_unless_cut_off(device, known)
+        return
     if start is not None and start.volume != known.id:
         raise CatalogOlderThanTape(
             f"cartridge {device.loaded} in drive {device.name} is volume {start.label} ({start.volume}), which the "
@@ -226,7 +247,21 @@ def _refuse_unless_ours_or_blank(device: Device, known: Known, crc: Crc32c) -> N
             )
 
 
-def _blank(device: Device, shelf: Shelf) -> str:
+def _refuse_unless_cut_off(device: Device, known: Known) -> None:
+    """A label that a job broke off in has the text and the reader at most, and the filemark of a drive whose writer is
+    gone. With anything more, volume-start was there and is damaged."""
+    buffer = bytearray(device.block_bytes_max)
+    with suppress(EndOfData):
+        device.locate(VOLUME_START_POSITION)
+        if device.read_into(buffer) != 0 or device.read_into(buffer) >= 0:
+            raise CatalogOlderThanTape(
+                f"volume {known.label} has a damaged label and data behind it, but the catalog knows only of its "
+                "label: the catalog may be older than the tape; bring back the newest state folder, or put in a blank "
+                "cartridge"
+            )
+
+
+def _blank(device: Device, shelf: Shelf, crc: Crc32c) -> str:
     """Loads a cartridge that nothing was ever written to and gives its name."""
     names = device.cartridges()
     for name in names:
@@ -234,7 +269,7 @@ def _blank(device: Device, shelf: Shelf) -> str:
             continue
         if device.loaded != name:
             device.load(name)
-        start = read_label(device)
+        start = read_label(device, crc=crc)
         if start is None:
             return name
         home = shelf.drive_of(start.volume)
@@ -246,7 +281,7 @@ def _blank(device: Device, shelf: Shelf) -> str:
         raise CatalogOlderThanTape(
             f"cartridge {name} in drive {device.name} is volume {start.label} ({start.volume}), which this catalog "
             "does not know: the catalog "
-            "is older than the tape, or another one's; bring back the newest state folder, import the volume, or take "
+            "is older than the tape, or another one's; bring back the newest state folder, or take "
             "the "
             "cartridge out"
         )
@@ -263,13 +298,13 @@ def _named_after(device: Device, volume: UUID) -> str:
 
 
 def _stem(device: Device) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", device.name)[: STEM_CHARACTERS]
+    return re.sub(r"[^A-Za-z0-9_-]", "_", device.name)[:STEM_CHARACTERS]
 
 
 def _next_name(device: Device, shelf: Shelf, names: list[str]) -> str:
     stem = _stem(device)
     number = 1
-    while f"{stem}-{number:04d}" in names or shelf.by_cartridge(device.name, f"{stem}-{number:04d}"):
+    while f"{stem}-{number:04d}" in names or shelf.has_label(f"{stem}-{number:04d}"):
         number += 1
     return f"{stem}-{number:04d}"
 
@@ -298,7 +333,14 @@ def _label(
             software=software,
         ),
         reader_block(),
-        *encode(start, volume_id=volume.id, first_seq=2, block_bytes=block_bytes, now=now, crc32c=crc),
+        *encode(
+            start,
+            volume_id=volume.id,
+            first_seq=VOLUME_START_POSITION,
+            block_bytes=block_bytes,
+            now=now,
+            crc32c=crc,
+        ),
     ]
     assert len(blocks[0]) == LABEL_BYTES
     for block in blocks:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -104,23 +103,22 @@ class VolumeWriter:
 
     def checkpoint(self) -> None:
         runs = self._take_pending()
-        self._write_if_room(self._checkpoint_record(runs))
-        self._receipt(runs)
+        self._receipt(runs, recorded=self._write_if_room(self._checkpoint_record(runs)))
 
     def next_volume(self) -> None:
         runs = self._take_pending()
         volume = self._mounted
-        self._write_if_room(self._checkpoint_record(runs))
+        recorded = self._write_if_room(self._checkpoint_record(runs))
         self._write_if_room(self._volume_end(runs))
-        self._receipt(runs)
+        self._receipt(runs, recorded=recorded)
         self._put_away_full()
         self._mount(previous=volume)
 
-    def finish(self) -> None:
+    def finish(self, *, whole: bool) -> None:
         runs = self._take_pending()
-        self._write_if_room(self._checkpoint_record(runs))
-        self._write_if_room(self._job_end())
-        self._receipt(runs)
+        recorded = self._write_if_room(self._checkpoint_record(runs))
+        self._write_if_room(self._job_end(whole))
+        self._receipt(runs, recorded=recorded)
         self._ledger.append_ends(self._mounted.id, self._errand.agent)
 
     def failure(self, status: int) -> DeviceError:
@@ -180,10 +178,12 @@ class VolumeWriter:
             self._written[int(number)] = self._written.get(int(number), 0) + blocks
         return runs
 
-    def _receipt(self, runs: Runs) -> None:
-        """The filemark, and what it proves."""
-        self._device.write_filemarks()
-        self.position += 1
+    def _receipt(self, runs: Runs, *, recorded: bool) -> None:
+        """The filemark, and what it proves. Without a checkpoint record before it there are two: a single one could be
+        taken for the one that a drive writes when its writer is gone."""
+        marks = 1 if recorded else 2
+        self._device.write_filemarks(marks)
+        self.position += marks
         at = self._device.position().position
         if at != self.position:
             raise PositionLost(
@@ -227,7 +227,7 @@ class VolumeWriter:
         ordered = table[np.argsort(table[:, run_tables.POSITION], kind="stable")]
         return VolumeEnd(volume=self._mounted.id, label=self._mounted.label, objects=tuple(entries), runs=ordered)
 
-    def _job_end(self) -> JobEnd:
+    def _job_end(self, whole_job: bool) -> JobEnd:
         objects = []
         for number, blocks in sorted(self._written.items()):
             whose = self._whose(number)
@@ -245,7 +245,7 @@ class VolumeWriter:
                     status=status,
                 )
             )
-        well = all(item.status == "complete" for item in objects)
+        well = whole_job and all(item.status == "complete" for item in objects)
         return JobEnd(
             job=self._errand.job,
             agent=self._errand.agent,
@@ -267,11 +267,14 @@ class VolumeWriter:
         for block in self._blocks(record):
             self._write_seam(block)
 
-    def _write_if_room(self, record: Record) -> None:
+    def _write_if_room(self, record: Record) -> bool:
         """Behind early warning there may be no room left for a record. The receipts are what counts then; a rebuild of
         the catalog reads this volume through instead of its tables."""
-        with suppress(EndOfMedium):
+        try:
             self._write(record)
+        except EndOfMedium:
+            return False
+        return True
 
     def _write_seam(self, block: bytes) -> None:
         for attempt in range(SEAM_TRIES):
