@@ -316,12 +316,12 @@ def only_problem(path: object) -> str:
 
 def test_no_such_file(tmp_path: Path) -> None:
     file = tmp_path / "none.toml"
-    assert only_problem(file) == f"{file}: there is no such file (`tapeloom init` makes a starter file)"
+    assert only_problem(file) == f"{file}: there is no such file (the verb `init` makes a starter file)"
 
 
 def test_a_folder(tmp_path: Path) -> None:
     assert only_problem(tmp_path) == (
-        f"{tmp_path}: this is a folder, not a configuration file (`tapeloom init` makes a starter file)"
+        f"{tmp_path}: this is a folder, not a configuration file (the verb `init` makes a starter file)"
     )
     (tmp_path / "tapeloom.toml").write_text(DRIVE)
     assert only_problem(tmp_path).endswith(f"(did you mean {tmp_path}/tapeloom.toml?)")
@@ -339,7 +339,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("builtins.open", refuse)  # root may read everything
     assert (
         only_problem(file)
-        == f"{file}: the file cannot be read: Permission denied (`tapeloom init` makes a starter file)"
+        == f"{file}: the file cannot be read: Permission denied (the verb `init` makes a starter file)"
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from ops_world import World, assert_receipts_hold
@@ -25,12 +26,16 @@ class Written:
     troubles = ()
     troubles_beyond = 0
 
-    def __init__(self, name: str, then: Callable[[], None]):
+    def __init__(self, name: str, then: Callable[[], None] = lambda: None):
         self.name = name
+        self.written = threading.Event()
         self._then = then
 
     def run(self, sink: object) -> Written:
-        sink.write(self.name.encode() * 100_000)  # type: ignore[attr-defined]
+        try:
+            sink.write(self.name.encode() * 100_000)  # type: ignore[attr-defined]
+        finally:
+            self.written.set()
         self._then()
         return self
 
@@ -43,17 +48,14 @@ def two(world: World) -> World:
 
 
 def break_in(two: World, bug: Callable[[], None]) -> BaseException:
-    """A backup in which D2 is written as far as it goes, and then D1 meets the bug."""
-    goes_on = threading.Event()
-
-    def wait() -> None:
-        assert goes_on.wait(30)
+    """A backup in which D1 meets the bug when D2 is written."""
+    other = Written("D2")
 
     def meet() -> None:
-        goes_on.set()
+        assert other.written.wait(30)
         bug()
 
-    sources = {"D1": Written("D1", meet), "D2": Written("D2", wait)}
+    sources = {"D1": Written("D1", meet), "D2": other}
     with pytest.raises(Exception) as met, open_backup(two.config, producers=sources) as backup:
         backup.run()
     return met.value
@@ -88,10 +90,10 @@ def test_a_catalog_that_refuses_an_object_is_said_as_it_is(two: World, monkeypat
     refused = CatalogError("the catalog cannot be written: for a test")
     ended = Catalog.object_ended
 
-    def refuse(catalog: Catalog, *given: object, outcome: Outcome, **more: object) -> None:
-        if outcome is Outcome.WHOLE:
+    def refuse(catalog: Catalog, id: UUID, **told: object) -> None:
+        if catalog.object(str(id)).source == "D1":
             raise refused
-        ended(catalog, *given, outcome=outcome, **more)  # type: ignore[arg-type]
+        ended(catalog, id, **told)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Catalog, "object_ended", refuse)
     assert break_in(two, lambda: None) is refused

@@ -15,7 +15,7 @@ from ops_world import KIB, World, assert_receipts_hold, place_in_file
 from tapeloom._kernel import Stop
 from tapeloom.catalog import JobStatus, Outcome
 from tapeloom.device import Device
-from tapeloom.errors import CatalogError, HeldError, NotFound, RestoreError
+from tapeloom.errors import CatalogError, HeldError, RestoreError
 from tapeloom.ops.backup import Backup, BackupResult, open_backup
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.restore import restore

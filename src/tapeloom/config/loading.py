@@ -75,14 +75,14 @@ def _read(shown: str) -> str:
         with open(shown, "rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise _refused(shown, "there is no such file", "`tapeloom init` makes a starter file") from None
+        raise _refused(shown, "there is no such file", "the verb `init` makes a starter file") from None
     except IsADirectoryError:
         inside = os.path.join(shown, "tapeloom.toml")
-        hint = f"did you mean {inside}?" if os.path.isfile(inside) else "`tapeloom init` makes a starter file"
+        hint = f"did you mean {inside}?" if os.path.isfile(inside) else "the verb `init` makes a starter file"
         raise _refused(shown, "this is a folder, not a configuration file", hint) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        raise _refused(shown, f"the file cannot be read: {reason}", "`tapeloom init` makes a starter file") from None
+        raise _refused(shown, f"the file cannot be read: {reason}", "the verb `init` makes a starter file") from None
     if len(data) > FILE_BYTES_MAX:
         raise _refused(shown, f"the file is larger than {FILE_BYTES_MAX} bytes: this is no configuration", None)
     try:

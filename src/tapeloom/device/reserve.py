@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
 import sys
 
 from tapeloom.errors import HeldError
@@ -23,7 +24,8 @@ class Reservation:
             holder = os.pread(self._fd, 4096, 0).decode(errors="replace").strip() if self._named else ""
             os.close(self._fd)
             raise HeldError(f"{what} is held by {holder or 'a process that could not leave its name'}") from None
-        self._sign(f"pid {os.getpid()}: {' '.join(sys.orig_argv)}\n")
+        command = shlex.join(sys.orig_argv).replace("\n", "\\n")
+        self._sign(f"pid {os.getpid()}: {command}\n")
 
     def release(self) -> None:
         """The file stays: if it were removed, two processes could hold two files of one name."""
