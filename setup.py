@@ -50,8 +50,8 @@ def find_python_headers() -> None:
 
 
 find_python_headers()
-kernel = extension("_kernel", "arena", "block", "crc32c", "drain", "feed", "interleave", "ring", "split")
-segment = extension("_segment", "block", "bridge", "feed", "producer", "ring")
+kernel = extension("_kernel", "arena", "block", "crc32c", "drain", "feed", "interleave", "ring", "slots", "split")
+segment = extension("_segment", "block", "bridge", "feed", "producer", "ring", "slots")
 
 setup(
     ext_modules=cythonize([kernel, segment], language_level=3, include_path=["src"]),

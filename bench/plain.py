@@ -13,7 +13,7 @@ from pathlib import Path
 from usage import Cost, measured
 
 _ROOT = Path(__file__).resolve().parent.parent
-_SOURCES = ["bench/plain.c", *(f"csrc/{name}.c" for name in ("arena", "crc32c", "interleave", "ring"))]
+_SOURCES = ["bench/plain.c", *(f"csrc/{name}.c" for name in ("arena", "crc32c", "interleave", "ring", "slots"))]
 
 
 class Plain:

@@ -84,6 +84,10 @@ void tl_let_go(const struct tl_arena *a, uint32_t agent);
 /* Says stop to everyone and wakes all. A stop is never taken back: of two, the stricter counts. */
 void tl_stop_all(struct tl_arena *a, enum tl_stop how);
 
+/* Something has come: with TL_SLEEP_FULL what every sleeping agent waits for, with TL_SLEEP_ANY only what one that takes anything
+ * does. */
+void tl_agent_wake(struct tl_agent *g, enum tl_sleep at_least);
+
 /* Sleeps until the agent has a full run (or, with any, anything at all), an end, a stop, a detachment, or the deadline. */
 void tl_agent_wait(const struct tl_arena *a, uint32_t agent, enum tl_sleep for_what, int64_t deadline_ns);
 

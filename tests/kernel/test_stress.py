@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
-SOURCES = [HERE / "stress.c", *(CSRC / f"{name}.c" for name in ("arena", "ring", "interleave", "drain"))]
+SOURCES = [HERE / "stress.c", *(CSRC / f"{name}.c" for name in ("arena", "ring", "slots", "interleave", "drain"))]
 SEEDS = int(os.environ.get("TAPELOOM_STRESS_SEEDS", "60"))
 FIRST_SEED = int(os.environ.get("TAPELOOM_STRESS_FIRST", "1"))
 VARIANTS = {

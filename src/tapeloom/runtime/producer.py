@@ -1,4 +1,4 @@
-"""A source that is a program in another process: it fills slots in shared memory of its own (decision 7).
+"""A source that is a program in another process: it fills slots in shared memory of its own.
 
 When it is the source's turn, a socket waits in a folder of the job, and the first program of this user that says hello
 there gets the segment: a sealed memfd, over which `_segment.Bridge` carries blocks without copying them. Whatever that

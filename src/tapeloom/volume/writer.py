@@ -20,7 +20,7 @@ from tapeloom.volume.records import Checkpoint, Ended, Entry, JobEnd, JobStart, 
 from tapeloom.volume.runs import BLOCKS, OBJECT, Runs
 
 SEAM_TRIES = 3
-"""Near the end of the tape a drive refuses every other write, and takes the next (DEVICE FACTS of the st driver)."""
+"""Near the end of the tape a drive refuses every other write, and takes the next: so does the st driver of Linux."""
 
 
 @dataclass(frozen=True, slots=True)
