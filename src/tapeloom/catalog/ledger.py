@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from uuid import UUID
 
 from ..errors import NotFound
@@ -13,6 +14,9 @@ from .catalog import Catalog
 from .model import Volume, VolumeState
 from .tail import Seen, SeenCheckpoint, append_position
 
+LABEL_STEM_CHARACTERS = 19
+"""Of a cartridge's name in a label that twelve letters of the volume's id make the only one of its kind."""
+
 
 class JobLedger:
     """One job's view. Safe to use from the threads of several agents."""
@@ -20,6 +24,7 @@ class JobLedger:
     def __init__(self, catalog: Catalog, job: UUID):
         self._catalog = catalog
         self._job = job
+        self._naming = threading.Lock()  # between a look at the labels and a new one
 
     def appendable(self, drive: str) -> Known | None:
         return self._known(self._catalog.appendable(drive))
@@ -33,29 +38,30 @@ class JobLedger:
         except NotFound:
             return None
 
-    def has_label(self, label: str) -> bool:
-        return self._catalog.has_label(label)
-
     def make_volume(
         self,
         *,
         id: UUID,
-        label: str,
         cartridge: str,
         drive: str,
         sequence: int,
         previous: UUID | None,
         block_bytes: int,
-    ) -> None:
-        self._catalog.add_volume(
-            id,
-            label=label,
-            drive=drive,
-            cartridge=cartridge,
-            block_bytes=block_bytes,
-            sequence=sequence,
-            previous=previous,
-        )
+    ) -> str:
+        with self._naming:
+            label = cartridge
+            if self._catalog.has_label(label):
+                label = f"{label[:LABEL_STEM_CHARACTERS]}-{str(id)[-12:]}"
+            self._catalog.add_volume(
+                id,
+                label=label,
+                drive=drive,
+                cartridge=cartridge,
+                block_bytes=block_bytes,
+                sequence=sequence,
+                previous=previous,
+            )
+            return label
 
     def labelled(self, id: UUID, end_position: int) -> None:
         self._catalog.labelled(id, end_position)

@@ -63,21 +63,18 @@ class Shelf(Protocol):
     def drive_of(self, volume: UUID) -> str | None:
         """Where a volume belongs; None: it is not known."""
 
-    def has_label(self, label: str) -> bool:
-        """Whether a volume of any drive is called so."""
-
     def make_volume(
         self,
         *,
         id: UUID,
-        label: str,
         cartridge: str,
         drive: str,
         sequence: int,
         previous: UUID | None,
         block_bytes: int,
-    ) -> None:
-        """Before the first byte of its label is written."""
+    ) -> str:
+        """Before the first byte of its label is written. Gives the label: the cartridge's name, or one that begins so
+        where a volume of another drive has it."""
 
     def labelled(self, id: UUID, end_position: int) -> None: ...
 
@@ -125,10 +122,8 @@ def mount_for_append(
     volume_id = new_id()
     cartridge = _blank(device, shelf, crc) if device.keeps else _named_after(device, volume_id)
     sequence = previous.sequence + 1 if previous else 1
-    label = f"{cartridge[:STEM_CHARACTERS]}-{str(volume_id)[-12:]}" if shelf.has_label(cartridge) else cartridge
-    shelf.make_volume(
+    label = shelf.make_volume(
         id=volume_id,
-        label=label,
         cartridge=cartridge,
         drive=device.name,
         sequence=sequence,
@@ -304,7 +299,7 @@ def _stem(device: Device) -> str:
 def _next_name(device: Device, shelf: Shelf, names: list[str]) -> str:
     stem = _stem(device)
     number = 1
-    while f"{stem}-{number:04d}" in names or shelf.has_label(f"{stem}-{number:04d}"):
+    while f"{stem}-{number:04d}" in names or shelf.by_cartridge(device.name, f"{stem}-{number:04d}"):
         number += 1
     return f"{stem}-{number:04d}"
 
