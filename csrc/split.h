@@ -16,11 +16,10 @@ struct tl_want {
 struct tl_fault {
     uint64_t position;
     uint64_t seq;       /* of the header, where it could be believed */
-    uint32_t verdict;   /* enum tl_block_verdict, or TL_FAULT_UNREADABLE */
+    uint32_t verdict;   /* enum tl_block_verdict, or TL_FAULT_MISPLACED */
     uint32_t bytes;
     uint8_t object[16];
 };
-#define TL_FAULT_UNREADABLE 100u
 #define TL_FAULT_MISPLACED 101u /* a sound block, but not the one that was expected there */
 
 /* Pinned: they cross into Python. */

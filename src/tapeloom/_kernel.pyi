@@ -43,7 +43,6 @@ class Verdict(IntEnum):
     HEADER = 2
     VERSION_NEW = 3
     PAYLOAD = 4
-    UNREADABLE = 100
     MISPLACED = 101
 
 def crc32c_names() -> list[str]: ...

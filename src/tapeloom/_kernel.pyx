@@ -75,7 +75,6 @@ class Verdict(IntEnum):
     HEADER = 2
     VERSION_NEW = 3
     PAYLOAD = 4
-    UNREADABLE = 100
     MISPLACED = 101
 
 

@@ -7,15 +7,12 @@ from uuid import UUID
 
 from ..errors import NotFound
 from ..volume.looking import Look
-from ..volume.mounting import Known
+from ..volume.mounting import Known, label_of_its_own
 from ..volume.records import Entry
 from ..volume.runs import Runs
 from .catalog import Catalog
 from .model import Volume, VolumeState
 from .tail import Seen, SeenCheckpoint, append_position
-
-LABEL_STEM_CHARACTERS = 19
-"""Of a cartridge's name in a label that twelve letters of the volume's id make the only one of its kind."""
 
 
 class JobLedger:
@@ -51,7 +48,7 @@ class JobLedger:
         with self._naming:
             label = cartridge
             if self._catalog.has_label(label):
-                label = f"{label[:LABEL_STEM_CHARACTERS]}-{str(id)[-12:]}"
+                label = label_of_its_own(label, id)
             self._catalog.add_volume(
                 id,
                 label=label,

@@ -61,7 +61,6 @@ VERDICT_WORDS = {
     Verdict.HEADER: "its header is damaged",
     Verdict.VERSION_NEW: "it was written by a newer version of tapeloom",
     Verdict.PAYLOAD: "its data is damaged",
-    Verdict.UNREADABLE: "the drive cannot read it",
     Verdict.MISPLACED: "another block stands there",
 }
 

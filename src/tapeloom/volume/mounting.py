@@ -289,7 +289,12 @@ def _blank(device: Device, shelf: Shelf, crc: Crc32c) -> str:
 def _named_after(device: Device, volume: UUID) -> str:
     """A drive that keeps nothing has a new volume each time; no two of them may have one name in the catalog."""
     device.load()
-    return f"{_stem(device)}-{str(volume)[-12:]}"
+    return label_of_its_own(_stem(device), volume)
+
+
+def label_of_its_own(name: str, volume: UUID) -> str:
+    """A label that begins as `name` does, and that no other volume has."""
+    return f"{name[:STEM_CHARACTERS]}-{str(volume)[-12:]}"
 
 
 def _stem(device: Device) -> str:
