@@ -51,9 +51,14 @@ def find_python_headers() -> None:
 
 find_python_headers()
 kernel = extension("_kernel", "arena", "block", "crc32c", "drain", "feed", "interleave", "ring", "slots", "split")
+untree = extension("_untree", "unpack")
 segment = extension("_segment", "block", "bridge", "feed", "producer", "ring", "slots")
+tree = extension(
+    *("_tree", "attributes", "compare", "crc32c", "enter", "folder", "gather", "linked", "listing", "looking", "names"),
+    *("odd", "owners", "paxhead", "snapshot", "spill", "walk", "workers"),
+)
 
 setup(
-    ext_modules=cythonize([kernel, segment], language_level=3, include_path=["src"]),
+    ext_modules=cythonize([kernel, segment, tree, untree], language_level=3, include_path=["src"]),
     cffi_modules=["src/tapeloom/_devio_build.py:ffibuilder"],
 )

@@ -11,6 +11,9 @@ _Static_assert(offsetof(struct tl_header, header_crc) == 12, "FORMAT.md");
 _Static_assert(offsetof(struct tl_header, object) == 32, "FORMAT.md");
 _Static_assert(offsetof(struct tl_header, as_of) == 64, "FORMAT.md");
 _Static_assert(offsetof(struct tl_header, name) == 96, "FORMAT.md");
+_Static_assert(offsetof(struct tl_header, key_id) == 352, "FORMAT.md");
+_Static_assert(offsetof(struct tl_header, wrapped_key) == 368, "FORMAT.md");
+_Static_assert(offsetof(struct tl_header, reserved) == 408, "FORMAT.md");
 
 static const uint8_t magic[8] = {'T', 'L', 'O', 'O', 'M', 'B', 'L', 'K'};
 
@@ -24,15 +27,21 @@ static uint32_t header_crc(const struct tl_crc32c *crc, const uint8_t *block, ui
     return crc->update(c, block + at + sizeof zeros, header_bytes - at - sizeof zeros);
 }
 
-void tl_block_seal_with(const struct tl_crc32c *crc, void *block, uint32_t payload_crc)
+void tl_block_complete(void *block)
 {
     struct tl_header *h = block;
     memcpy(h->magic, magic, sizeof magic);
     h->version = TL_BLOCK_VERSION;
     h->zero = 0;
-    h->payload_crc = payload_crc;
     const size_t reserved = offsetof(struct tl_header, reserved);
     memset((uint8_t *)block + reserved, 0, h->header_bytes - reserved);
+}
+
+void tl_block_seal_with(const struct tl_crc32c *crc, void *block, uint32_t payload_crc)
+{
+    struct tl_header *h = block;
+    tl_block_complete(h);
+    h->payload_crc = payload_crc;
     h->header_crc = header_crc(crc, block, h->header_bytes);
 }
 
@@ -50,7 +59,7 @@ enum tl_block_verdict tl_block_check(const struct tl_crc32c *crc, const void *bl
     if (bytes < TL_HEADER_SMALL || (h->header_bytes != TL_HEADER_SMALL && h->header_bytes != TL_HEADER_PAGE) ||
         bytes < h->header_bytes || header_crc(crc, block, h->header_bytes) != h->header_crc)
         return TL_BLOCK_HEADER;
-    if (h->version != TL_BLOCK_VERSION || (h->flags & TL_FLAGS_MUST_KNOW))
+    if (h->version != TL_BLOCK_VERSION || (h->flags & TL_FLAGS_MUST_KNOW) || h->codec > TL_CODEC_ZSTD)
         return TL_BLOCK_VERSION_NEW;
     if (bytes - h->header_bytes != h->payload_bytes)
         return TL_BLOCK_PAYLOAD;

@@ -13,14 +13,15 @@
 #define TL_NAME_MAX 256u
 
 enum tl_block_kind { TL_KIND_OBJECT = 1, TL_KIND_RECORD = 2 };
-enum tl_block_codec { TL_CODEC_NONE = 0, TL_CODEC_ZLIB = 1 };
+enum tl_block_codec { TL_CODEC_NONE = 0, TL_CODEC_ZLIB = 1, TL_CODEC_ZSTD = 2 };
 enum tl_block_flags {
     TL_FLAG_END = 1u << 0,
     TL_FLAG_FAILED = 1u << 1,
-    TL_FLAGS_MUST_KNOW = 0xFF00u,
+    TL_FLAG_SEALED = 1u << 8,
+    TL_FLAGS_MUST_KNOW = 0xFF00u & ~TL_FLAG_SEALED, /* those that this reader does not know */
 };
 enum tl_block_level { TL_LEVEL_FULL = 0, TL_LEVEL_INCREMENTAL = 1, TL_LEVEL_DIFFERENTIAL = 2 };
-enum tl_block_content { TL_CONTENT_OPAQUE = 0, TL_CONTENT_PAX = 1, TL_CONTENT_JSON = 2 };
+enum tl_block_content { TL_CONTENT_OPAQUE = 0, TL_CONTENT_PAX = 1, TL_CONTENT_JSON = 2, TL_CONTENT_INDEX = 3 };
 
 /* The header as it stands on tape. Little-endian hosts only; block.c refuses to compile elsewhere. */
 struct tl_header {
@@ -44,7 +45,9 @@ struct tl_header {
     uint16_t name_bytes;
     uint32_t zero;
     uint8_t name[TL_NAME_MAX];
-    uint8_t reserved[160];
+    uint8_t key_id[16];      /* zeros where the object is not sealed */
+    uint8_t wrapped_key[40];
+    uint8_t reserved[104];
 };
 
 /* What tl_block_check() found. Pinned: they cross into Python. */
@@ -52,12 +55,16 @@ enum tl_block_verdict {
     TL_BLOCK_OK = 0,
     TL_BLOCK_FOREIGN = 1,     /* no magic: not a block of ours */
     TL_BLOCK_HEADER = 2,      /* the header's checksum or its lengths are wrong */
-    TL_BLOCK_VERSION_NEW = 3, /* a valid header of a version, or with a flag, that this reader does not know */
+    TL_BLOCK_VERSION_NEW = 3, /* a valid header of a version, or with a codec or flag, that this reader does not know */
     TL_BLOCK_PAYLOAD = 4,     /* header right, payload damaged */
 };
 
+/* Finishes the header at *block* as far as it does not depend on checksums: magic, version, and zeros from `reserved` to
+ * header_bytes. What sealing authenticates is this, with both checksums zero. */
+void tl_block_complete(void *block);
+
 /* Finishes a block in place: *block* points at header_bytes of header whose every field but the two checksums, magic and
- * version is set, with the payload behind it. Bytes 352..header_bytes are zeroed. */
+ * version is set, with the payload behind it. Bytes 408..header_bytes are zeroed. */
 void tl_block_seal(const struct tl_crc32c *crc, void *block);
 
 /* The same when the payload's CRC is known already (made while the data was in the cache). */

@@ -2,6 +2,17 @@
 
 #include "wait.h"
 
+enum tl_drain_status tl_drain_nowait(const struct tl_arena *a, uint32_t cursor, uint32_t *slot)
+{
+    uint64_t position;
+    if (atomic_load(&a->stop) == TL_STOP_NOW)
+        return TL_DRAIN_STOPPED;
+    if (!tl_claim(a, cursor, 1, &position))
+        return TL_DRAIN_END;
+    *slot = tl_slot_at(a, cursor, position);
+    return TL_DRAIN_BLOCK;
+}
+
 enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, uint32_t *slot)
 {
     const struct tl_cursor *c = tl_cursor_of(a, cursor);

@@ -10,6 +10,9 @@ enum tl_drain_status {
     TL_DRAIN_STOPPED = 2, /* detached, or TL_STOP_NOW */
 };
 
+/* Gives the next block if there is one now. TL_DRAIN_END then says only that there is none. */
+enum tl_drain_status tl_drain_nowait(const struct tl_arena *a, uint32_t cursor, uint32_t *slot);
+
 /* Waits for the next block. The cursor is the only one of its agent. */
 enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, uint32_t *slot);
 

@@ -22,25 +22,65 @@ void tl_feed_begin(struct tl_feeder *f, const struct tl_header *header, uint32_t
     f->payload_max = f->view->arena->slot_bytes - header->header_bytes;
 }
 
-static enum tl_ring_status publish(struct tl_feeder *f, uint16_t flags)
+/* Publishes the slot: its payload is there, and its header but for the checksums. */
+static enum tl_ring_status hand_over(struct tl_feeder *f)
 {
-    uint8_t *block = f->view->slot[f->slot];
-    f->header.flags = flags;
-    f->header.payload_bytes = f->filled;
-    f->header.sequence_bytes = f->filled;
-    memcpy(block, &f->header, sizeof f->header);
-    tl_block_seal(f->crc, block);
+    struct tl_header *h = (struct tl_header *)f->view->slot[f->slot];
+    tl_block_seal(f->crc, h);
 
     struct tl_slot *slot = tl_slot_of(f->view->arena, f->slot);
-    slot->bytes = f->header.header_bytes + f->filled;
+    slot->bytes = h->header_bytes + h->payload_bytes;
     slot->object = f->object;
-    slot->seq = f->header.seq;
+    slot->seq = h->seq;
     f->header.seq++;
-    f->header.offset += f->filled;
+    f->header.offset += h->sequence_bytes;
     f->filled = 0;
     const uint32_t index = f->slot;
     f->slot = TL_NONE;
     return tl_slot_publish(f->view->arena, f->stream, index);
+}
+
+static enum tl_ring_status publish(struct tl_feeder *f, uint16_t flags)
+{
+    f->header.flags = flags;
+    f->header.payload_bytes = f->filled;
+    f->header.sequence_bytes = f->filled;
+    memcpy(f->view->slot[f->slot], &f->header, sizeof f->header);
+    return hand_over(f);
+}
+
+static void say(struct tl_header *h, const struct tl_coded *coded)
+{
+    h->seq = coded->seq;
+    h->offset = coded->offset;
+    h->payload_bytes = coded->payload_bytes;
+    h->sequence_bytes = coded->sequence_bytes;
+    h->flags = coded->flags;
+    h->codec = coded->codec;
+}
+
+void tl_feed_header(const struct tl_feeder *f, const struct tl_coded *coded, void *to)
+{
+    struct tl_header *h = to;
+    /* Another thread may be in tl_feed_coded(): of all this, seq and offset alone move there. */
+    const size_t moving = offsetof(struct tl_header, seq), still = offsetof(struct tl_header, as_of);
+    memcpy(h, &f->header, moving);
+    memcpy((uint8_t *)h + still, (const uint8_t *)&f->header + still, sizeof f->header - still);
+    say(h, coded);
+    h->header_crc = h->payload_crc = 0;
+    tl_block_complete(h);
+}
+
+enum tl_ring_status tl_feed_coded(struct tl_feeder *f, const struct tl_coded *coded, const void *payload, int ending)
+{
+    const enum tl_ring_status status = tl_slot_reserve_wait(f->view->arena, f->stream, ending, &f->slot);
+    if (status != TL_RING_OK)
+        return status;
+    uint8_t *block = f->view->slot[f->slot];
+    memcpy(block, &f->header, sizeof f->header);
+    say((struct tl_header *)block, coded);
+    memcpy(block + f->header.header_bytes, payload, coded->payload_bytes);
+    return hand_over(f);
 }
 
 enum tl_ring_status tl_feed_room(struct tl_feeder *f, uint8_t **data, uint32_t *bytes)

@@ -2,7 +2,9 @@
  *
  * A feeder belongs to one thread. A block is published when more data comes after it is full, or when the object ends: so
  * the flag END stands on the last block that has data, and an object has no empty block but when it is empty itself. An object
- * whose blocks a producer in another process has filled is ended in a block of its own: the producer never says END on tape. */
+ * whose blocks a producer in another process has filled is ended in a block of its own: the producer never says END on tape.
+ *
+ * Blocks that were compressed or sealed elsewhere come in whole by tl_feed_coded(), and nothing else does then. */
 #ifndef TL_FEED_H
 #define TL_FEED_H
 
@@ -22,7 +24,7 @@ struct tl_feeder {
 
 void tl_feed_init(struct tl_feeder *f, const struct tl_view *view, const struct tl_crc32c *crc, uint32_t stream);
 
-/* Begins an object. Of *header*, object, as_of, parent, level, content, name and header_bytes count. */
+/* Begins an object. Of *header*, object, as_of, parent, level, content, name, header_bytes, key_id and wrapped_key count. */
 void tl_feed_begin(struct tl_feeder *f, const struct tl_header *header, uint32_t object);
 
 /* Where the next payload bytes go: at least one byte of room in a slot, which it waits for. Called when there are more bytes: a
@@ -38,6 +40,22 @@ enum tl_ring_status tl_feed_flush(struct tl_feeder *f);
 /* Publishes, as the next block, a slot whose payload stands behind its header page already: a producer in another process has
  * filled it with *bytes* bytes. Nothing of the feeder's own may be unpublished. */
 enum tl_ring_status tl_feed_slot(struct tl_feeder *f, uint32_t slot, uint32_t bytes);
+
+/* What is said of one coded block, beside what is said of its object. */
+struct tl_coded {
+    uint64_t seq, offset;
+    uint32_t payload_bytes, sequence_bytes;
+    uint16_t flags;
+    uint8_t codec;
+};
+
+/* The header that such a block of this object will have, with both checksums zero: what sealing authenticates. *to* has room
+ * for header_bytes. Nothing of the feeder changes. */
+void tl_feed_header(const struct tl_feeder *f, const struct tl_coded *coded, void *to);
+
+/* Publishes a block with this payload, copied once into a slot that it waits for. `seq` and `offset` of *coded* must be the
+ * next ones, and payload_bytes fit. With *ending* the slot is also given in a stop in order. */
+enum tl_ring_status tl_feed_coded(struct tl_feeder *f, const struct tl_coded *coded, const void *payload, int ending);
 
 /* Ends the object with TL_FLAG_END and *flags*. */
 enum tl_ring_status tl_feed_end(struct tl_feeder *f, uint16_t flags);

@@ -16,8 +16,11 @@
      |    +-- HostFull        the disk under a virtual tape is full
      +-- FormatError          bytes that are not what FORMAT.md says
      |    +-- BlockDamaged
+     |    |    +-- SealBroken    a sealed block that its key does not open: changed, swapped or put there
+     |    |    +-- DigestWrong   a whole sequence, but not the one whose digest the catalog has
      |    +-- VersionTooNew
      |    +-- ForeignVolume   a volume that tapeloom did not label
+     |    +-- IndexDamaged    a file that is no index of an object, or not whole
      +-- CatalogError
      |    +-- CatalogTooNew   the catalog was written by a newer version
      |    +-- CatalogOlderThanTape
@@ -28,6 +31,9 @@
      |         +-- NoReaders  because no drive takes its object any more
      |         +-- JobGone    a producer in another process: the job's process has ended
      |    +-- NotWaiting      a producer in another process: no job waits for it
+     |    +-- SnapshotError   what a source looked like at its last object cannot be read or written
+     +-- SealError            a key that is not here, or is none
+     +-- LibraryMissing       an optional library, and what installs it
      +-- RestoreError
           +-- UnsafeEntry     an entry that would leave the target folder
 
@@ -124,11 +130,23 @@ class BlockDamaged(FormatError):
     pass
 
 
+class SealBroken(BlockDamaged):
+    pass
+
+
+class DigestWrong(BlockDamaged):
+    pass
+
+
 class VersionTooNew(FormatError):
     pass
 
 
 class ForeignVolume(FormatError):
+    pass
+
+
+class IndexDamaged(FormatError):
     pass
 
 
@@ -172,9 +190,21 @@ class NotWaiting(SourceError):
     pass
 
 
+class SnapshotError(SourceError):
+    pass
+
+
 class RestoreError(TapeloomError):
     pass
 
 
 class UnsafeEntry(RestoreError):
+    pass
+
+
+class SealError(TapeloomError):
+    pass
+
+
+class LibraryMissing(TapeloomError):
     pass

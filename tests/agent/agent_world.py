@@ -37,7 +37,10 @@ class MemorySink:
             if self._fail_reading_after is not None and got >= self._fail_reading_after:
                 return got, errno.EIO
             most = bytes - got if self._fail_reading_after is None else min(bytes, self._fail_reading_after) - got
-            data = os.pread(fd, min(most, 1 << 20), offset + got)
+            try:
+                data = os.pread(fd, min(most, 1 << 20), offset + got)
+            except OSError as error:
+                return got, error.errno
             if not data:
                 break
             self.data += data

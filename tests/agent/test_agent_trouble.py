@@ -12,13 +12,19 @@ from pathlib import Path
 import pytest
 from agent_world import MemorySequence, MemorySink, as_nobody, snapshot
 
-from tapeloom.agent import metadata, report, tree
+from tapeloom.agent import byhand, metadata, report, walk
 from tapeloom.agent.extract import restore_tree
 from tapeloom.agent.tree import TreeSource
 from tapeloom.errors import SourceError, Stopped
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="becoming somebody else needs root")
+
+
+@pytest.fixture(autouse=True)
+def one_by_one(monkeypatch):
+    """What happens while a tree is read happens at a certain entry: nothing is read before its turn."""
+    monkeypatch.setattr(walk, "LIMITS", walk.ONE_BY_ONE)
 
 
 def told(report) -> dict[bytes, str]:
@@ -51,7 +57,7 @@ def change_small_while_read(monkeypatch, path: Path, change) -> None:
             change()
         return []
 
-    monkeypatch.setattr(tree, "read_records", reading_records)
+    monkeypatch.setattr(byhand, "read_records", reading_records)
 
 
 def test_a_large_file_that_shrinks_is_filled_up(root):
@@ -314,7 +320,7 @@ def test_a_small_file_that_cannot_be_read_is_zeros(root, monkeypatch):
 
     sink = MemorySink()
     with monkeypatch.context() as patched:
-        patched.setattr(tree, "os", _OsWith(read=failing_read))
+        patched.setattr(byhand, "os", _OsWith(read=failing_read))
         report = TreeSource([root / "small"]).run(sink)
     assert told(report) == {b"small": "cannot be read from byte 0 on, zeros stand there: Input/output error"}
     assert contents(sink)["small"] == bytes(1000)
@@ -346,7 +352,7 @@ def test_a_file_system_without_seeking_for_holes(tmp_path, monkeypatch):
 
     sink = MemorySink()
     with monkeypatch.context() as patched:
-        patched.setattr(tree, "os", _OsWith(lseek=failing))
+        patched.setattr(byhand, "os", _OsWith(lseek=failing))
         report = TreeSource([tmp_path]).run(sink)
     assert report.bytes == (1 << 20) + 3
     assert contents(sink)["./sparse"] == (tmp_path / "sparse").read_bytes()

@@ -1,35 +1,32 @@
-"""Restoring: a sequence becomes files again, below one folder and never outside it."""
+"""Restoring: sequences become files again, below one folder and never outside it."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from types import TracebackType
+from typing import get_args
 
 from ..errors import RestoreError, UnsafeEntry, UsageError
 from . import pax
-from .metadata import Setter, handle_of
+from .dressing import Setter, unlock
+from .listing import Listing
+from .making import Existing, Making, Rules, is_fatal
+from .opaque import restore_file, restore_raw
+from .own import Own
+from .removal import Removal
 from .report import Notes, RestoreReport, printable, reason
+from .runs import Runs
 from .sink import Sequence
 from .target import Target
 from .unpax import Entry, Unpax
 
-Existing = Literal["fail", "skip", "replace", "newer"]
-"""What to do where a file stands already: give up, leave it, replace it, or replace it when it is the older one."""
+__all__ = ["Existing", "TreeRestore", "restore_file", "restore_raw", "restore_tree"]
 
-SMALL_BYTES = 32 << 10
-"""Up to this size content is copied through memory, which takes fewer calls."""
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_NODES = {pax.FIFO: stat.S_IFIFO, pax.CHARACTER: stat.S_IFCHR, pax.DEVICE: stat.S_IFBLK}
-_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""After these the next entry would fare no better."""
+Wanted = Callable[[bytes], bool]
 
 
 def restore_tree(
@@ -39,277 +36,260 @@ def restore_tree(
     existing: Existing = "fail",
     in_place: bool = False,
     numeric_owner: bool = False,
-    wanted: Callable[[bytes], bool] | None = None,
+    wanted: Wanted | None = None,
 ) -> RestoreReport:
-    """Restore the pax archive *sequence* into the folder *target*.
+    """Restore the pax archive *sequence* into the folder *target*: a `TreeRestore` of one feed.
 
-    The archive's root folder (`./`) lands on *target* itself. *target* is made where it does not exist, and must be
-    empty unless *in_place*; only then *existing* matters. Owners are found by name, then by number, or with
-    *numeric_owner* by number alone. *wanted* is asked for each entry with its path, without `./` and a closing slash
-    (the root is empty), and says whether it is restored.
-
-    Raises UnsafeEntry for an entry that would leave *target*, FormatError for what is no archive, RestoreError when
-    *target* cannot be used, something stands in the way (*existing* is "fail"), or the disk is full. Files restored
-    before that are whole; the one at which it happened is removed. What concerns one entry alone stands in the report.
+    *wanted* is asked for each entry with its path, without `./` and a closing slash (the root is empty), and says
+    whether it is restored. Raises what `TreeRestore` and its `feed` raise.
     """
-    if existing not in get_args(Existing):
-        raise UsageError(f"existing files: {existing!r} is none of {', '.join(get_args(Existing))}")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise RestoreError(f"{target} cannot be restored into: {reason(error)}") from None
-    restoring = _Restoring(Unpax(sequence), target, root, existing if in_place else "replace", wanted, numeric_owner)
-    try:
-        if not in_place and os.listdir(root):
-            raise RestoreError(f"{target} is not empty: name a new folder, or restore in place (--in-place)")
-        restoring.run()
-    except OSError as error:
-        raise RestoreError(f"{target}: restoring failed: {reason(error)}") from None
-    finally:
-        restoring.close()
-    return restoring.report()
+    with TreeRestore(target, existing=existing, in_place=in_place, numeric_owner=numeric_owner) as restoring:
+        restoring.feed(sequence, wanted=wanted)
+        return restoring.finish()
 
 
-def restore_file(sequence: Sequence, target: Path, *, replace: bool = False) -> int:
-    """Restore the opaque *sequence*, the output of a command say, as the file *target*. Returns its length.
+class TreeRestore:
+    """One tree made from one archive or several.
 
-    Raises RestoreError when *target* exists and is not to be replaced, or cannot be written; it is then left as it was.
+    An archive's root folder (`./`) lands on *target* itself. *target* is made where it does not exist, and must be
+    empty unless *in_place*; only then *existing* matters, and only for what stood there before. Owners are found by
+    name, then by number, or with *numeric_owner* by number alone.
+
+    With *again* an entry of a later feed may bring a newer version of what an earlier one made: oldest first then.
+    Without it feeds come in any order, and no path in two of them. With *delete*, deletions also concern what stood in
+    *target* before. *renamed* gives files a name that they do not have in the archive, path to path: it is for a hard
+    link that is wanted where the name with the data is not.
+
+    Raises RestoreError when *target* cannot be used.
     """
-    if not replace and os.path.lexists(target):
-        raise RestoreError(
-            f"{target} exists already: name a new folder, or have it replaced (--in-place --existing replace)"
-        )
-    partial = target.with_name(f"{target.name[:200]}.{secrets.token_hex(4)}.partial")
-    size = 0
-    try:
-        fd = os.open(partial, _CREATE, 0o666)
-        try:
-            try:
-                while got := sequence.pump_to(fd, size, 1 << 30):
-                    size += got
-            finally:
-                os.close(fd)
-            os.rename(partial, target)
-        except BaseException:
-            os.unlink(partial)
-            raise
-    except OSError as error:
-        raise RestoreError(f"{target} cannot be written: {reason(error)}") from None
-    return size
-
-
-class _Restoring:
-    """One run over an archive."""
 
     def __init__(
         self,
-        archive: Unpax,
-        path: Path,
-        root: int,
-        existing: Existing,
-        wanted: Callable[[bytes], bool] | None,
-        numeric_owner: bool,
+        target: Path,
+        *,
+        existing: Existing = "fail",
+        in_place: bool = False,
+        numeric_owner: bool = False,
+        again: bool = False,
+        delete: bool = False,
+        renamed: Mapping[bytes, bytes] | None = None,
     ):
-        self._archive = archive
-        self._existing = existing
-        self._wanted = wanted
+        if existing not in get_args(Existing):
+            raise UsageError(f"existing files: {existing!r} is none of {', '.join(get_args(Existing))}")
+        root, made = _open_target(target, in_place)
+        self._path = target
+        self._delete = delete
+        self._renamed = dict(renamed or {})
         self._set = Setter(numeric_owner=numeric_owner)
         self._troubles = Notes()
-        self._target = Target(path, root, self._set, self._troubles)
-        self._files = self._folders = self._others = self._bytes = self._skipped = 0
+        self._own = Own() if in_place else None
+        self._target = Target(target, root, self._set, self._troubles, self._made)
+        rules = Rules(existing if in_place else "replace", self._own, self._target)
+        self._rules = rules
+        self._removal = Removal(rules.ours, self._troubles)
+        # Files are recorded only where a later feed may ask for them. Folders are few.
+        files = self._own if again and (existing != "replace" or not delete) else None
+        self._making = Making(self._target, self._set, rules, self._troubles, files)
+        self._runs = Runs(self._set) if files is None else None
+        self._around_renamed = {path.rpartition(b"/")[0] for path in self._renamed}
+        self._folders = self._skipped = 0
+        if made:
+            self._made(b"")
 
-    def run(self) -> None:
-        for entry in self._archive:
-            if b"\0" in entry.path or b"\0" in entry.link:
-                raise UnsafeEntry(f"{printable(entry.path)} in the archive has a zero byte in a name")
-            if self._wanted is not None and not self._wanted(b"/".join(self._target.components(entry.path))):
-                self._skipped += 1
-                continue
-            try:
-                self._entry(entry, self._target.go(entry.path))
-            except OSError as error:
-                if error.errno in _FATAL:
-                    raise self._broken_off(entry, error) from None
-                self._troubles.add(entry.path, f"cannot be restored: {reason(error)}")
-        self._target.finish()
-        self._archive.drain()
+    def __enter__(self) -> TreeRestore:
+        return self
 
-    def close(self) -> None:
-        self._target.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def feed(
+        self,
+        sequence: Sequence,
+        parts: Iterable[tuple[int, int]] | None = None,
+        *,
+        deletions: bool = False,
+        wanted: Wanted | None = None,
+    ) -> None:
+        """Restore what is in the archive *sequence*, or in *parts* of it: ranges [begin, end) of bytes that hold whole
+        entries, ascending, for which *sequence* has `go_to`.
+
+        With *deletions* what an entry's listing (GNU.dumpdir) does not name is removed from that folder before its
+        content comes. *wanted* is as in `restore_tree`; deletions follow from unwanted folders too, for what this
+        restore made.
+
+        Raises UnsafeEntry for an entry that would leave the target, FormatError for what is no archive, RestoreError
+        when something stands in the way (*existing* is "fail") or the disk is full. Files restored before that are
+        whole, and `report` tells of them; the one at which it happened is removed. After a FormatError the next feed
+        may come. What concerns one entry alone stands in the report.
+        """
+        archive = self._making.archive = Unpax(sequence)
+        try:
+            if parts is None:
+                self._take(archive, archive, deletions, wanted)
+                archive.drain()
+            else:
+                for begin, end in parts:
+                    self._take(archive, archive.part(begin, end), deletions, wanted)
+        except OSError as error:
+            raise RestoreError(f"{self._path}: restoring failed: {reason(error)}") from None
+
+    def finish(self) -> RestoreReport:
+        """Make the links that waited for their other name, and put on the folders what is still to be put on them.
+
+        Raises RestoreError when that fails as a whole.
+        """
+        try:
+            self._making.make_waiting()
+            self._target.finish()
+        except OSError as error:
+            raise RestoreError(f"{self._path}: restoring failed: {reason(error)}") from None
+        return self.report()
 
     def report(self) -> RestoreReport:
+        """What has been restored so far."""
+        made = self._making
         return RestoreReport(
-            files=self._files,
+            files=made.files + (self._runs.files if self._runs else 0),
             folders=self._folders,
-            others=self._others,
-            bytes=self._bytes,
-            skipped=self._skipped,
+            others=made.others,
+            bytes=made.bytes + (self._runs.bytes if self._runs else 0),
+            skipped=self._skipped + made.skipped,
+            removed=self._removal.removed,
             troubles=self._troubles.named(),
             troubles_beyond=self._troubles.beyond,
             unset=self._set.unset(),
         )
 
-    def _broken_off(self, entry: Entry, error: OSError) -> RestoreError:
-        return RestoreError(
-            f"{self._target}/{printable(entry.path)} cannot be restored: {reason(error)}. "
-            "What was restored before it is whole; it and what follows is missing"
-        )
+    def close(self) -> None:
+        """Let go of the target. May be called whatever happened before."""
+        self._target.close()
+        self._making.close()
+        if self._own is not None:
+            self._own.close()
+
+    def _made(self, path: bytes) -> None:
+        if self._own is not None:
+            self._own.add(path)
+
+    def _take(self, archive: Unpax, entries: Iterable[Entry], deletions: bool, wanted: Wanted | None) -> None:
+        runs = self._runs if wanted is None else None
+        for entry in entries:
+            if b"\0" in entry.path or b"\0" in entry.link:
+                raise UnsafeEntry(f"{printable(entry.path)} in the archive has a zero byte in a name")
+            if not deletions:
+                entry.listing = None
+            if self._renamed and not self._rename(entry):
+                continue
+            try:
+                if wanted is not None and not wanted(self._path_of(entry.path)):
+                    self._skipped += 1
+                    self._purge_unwanted(entry)
+                    continue
+                self._entry(entry, self._target.go(entry.path))
+            except OSError as error:
+                if is_fatal(error):
+                    raise self._making.broken_off(entry, error) from None
+                self._troubles.add(entry.path, f"cannot be restored: {reason(error)}")
+            if runs is not None:
+                if entry.kind == pax.REGULAR:
+                    runs.learn(entry)
+                if not self._is_around_renamed():
+                    runs.make(archive, self._target)
+
+    def _path_of(self, path: bytes) -> bytes:
+        return b"/".join(self._target.components(path))
+
+    def _rename(self, entry: Entry) -> bool:
+        """Let *entry* have, or lead to, the name that is wanted. False for the link that has become the file."""
+        path = self._path_of(entry.path)
+        if entry.kind != pax.HARD_LINK:
+            entry.path = self._renamed.get(path, entry.path)
+            return True
+        entry.link = self._renamed.get(self._path_of(entry.link), entry.link)
+        return entry.link != path
+
+    def _is_around_renamed(self) -> bool:
+        return bool(self._around_renamed) and self._target.path(b"") in self._around_renamed
 
     def _entry(self, entry: Entry, name: bytes) -> None:
         if entry.kind == pax.FOLDER:
             self._folder(entry, name) if name else self._root(entry)
         elif not name:
             raise UnsafeEntry(f"{printable(entry.path)} in the archive would replace {self._target} by something else")
-        elif entry.kind in _MAKERS:
-            self._place(entry, name, _MAKERS[entry.kind])
         else:
-            what = f"is of a kind {printable(entry.kind)!r} that is not known here, and left out"
-            self._troubles.add(entry.path, what)
+            self._making.make(entry, name)
 
     def _root(self, entry: Entry) -> None:
-        if self._goes_before(entry, os.fstat(self._target.fd)):
+        goes = self._rules.goes_before(entry, b"", os.fstat(self._target.fd))
+        if goes:
             self._target.dress_root(entry)
+            self._rules.dressed(b"")
             self._folders += 1
         else:
             self._skipped += 1
+        self._purge(entry, others=goes and self._delete)
 
     def _folder(self, entry: Entry, name: bytes) -> None:
         parent = self._target.fd
         prune = self._target.inherits
+        tell = self._made
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
+            entry.listing = None  # nothing in it could be removed
         except FileExistsError:
             there = os.lstat(name, dir_fd=parent)
             if not stat.S_ISDIR(there.st_mode):
-                if not self._may_replace(entry, there):
+                if not self._rules.may_replace(entry, name, there):
                     self._skipped += 1
                     return
                 os.unlink(name, dir_fd=parent)
                 os.mkdir(name, 0o700, dir_fd=parent)
-            elif self._goes_before(entry, there):
-                self._target.unlock(name, there.st_mode)
-                prune = True
+            elif self._rules.goes_before(entry, name, there):
+                unlock(name, there.st_mode, parent)
+                prune, tell = True, self._rules.dressed
             else:
                 self._target.enter(name, entry.path, None, prune=False)
                 self._skipped += 1
+                self._purge(entry, others=False)
                 return
         self._target.enter(name, entry.path, entry, prune=prune)
+        tell(self._target.path(b""))
         self._folders += 1
+        self._purge(entry, others=self._delete)
 
-    def _place(self, entry: Entry, name: bytes, make: _Maker) -> None:
-        """Make *entry* under *name*; where something stands there, beside it first, so that it is replaced at once."""
-        with contextlib.suppress(FileExistsError):
-            make(self, entry, name)
+    def _purge(self, entry: Entry, *, others: bool) -> None:
+        """Remove from the present folder, which is *entry*'s, what its listing does not name."""
+        if entry.listing is not None:
+            listing, entry.listing = Listing(entry.listing, entry.path), None
+            self._removal.purge(self._target.fd, self._target.path(b""), listing, others=others)
+
+    def _purge_unwanted(self, entry: Entry) -> None:
+        """As `_purge`, in a folder that is not restored itself, though something below it may be."""
+        if entry.listing is None:
             return
-        folder = self._target.fd
-        there = os.lstat(name, dir_fd=folder)
-        if not self._may_replace(entry, there):
-            self._skipped += 1
-            return
-        beside = b".tapeloom-" + secrets.token_hex(8).encode()
-        try:
-            if make(self, entry, beside):
-                if stat.S_ISDIR(there.st_mode):
-                    os.rmdir(name, dir_fd=folder)
-                os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
-        finally:
-            with contextlib.suppress(FileNotFoundError):  # it is there still when both were one inode
-                os.unlink(beside, dir_fd=folder)
-
-    def _may_replace(self, entry: Entry, there: os.stat_result) -> bool:
-        if self._existing == "fail":
-            raise RestoreError(
-                f"{self._target}/{printable(entry.path)} exists already: say what becomes of such files "
-                "(--existing skip, replace or newer)"
-            )
-        return self._goes_before(entry, there)
-
-    def _goes_before(self, entry: Entry, there: os.stat_result) -> bool:
-        """Whether *entry* goes before what is *there*. A folder that is there already is in nobody's way."""
-        if self._existing == "newer":
-            return entry.mtime > there.st_mtime_ns
-        return self._existing != "skip"
-
-    # What an entry becomes. Each says whether it made something; FileExistsError comes before anything else happens.
-
-    def _file(self, entry: Entry, name: bytes) -> bool:
-        fd = os.open(name, _CREATE, 0o600, dir_fd=self._target.fd)
-        try:
-            try:
-                self._content(fd, entry)
-                self._set.apply(fd, entry, prune=self._target.inherits)
-            finally:
-                os.close(fd)
-        except BaseException:
-            os.unlink(name, dir_fd=self._target.fd)
-            raise
-        self._files += 1
-        self._bytes += entry.stored
-        return True
-
-    def _content(self, fd: int, entry: Entry) -> None:
-        if entry.extents is None and entry.stored <= SMALL_BYTES:
-            _write_all(fd, self._archive.content(entry.stored))
-            return
-        try:
-            self._archive.copy_to(fd, entry)
-        except OSError as error:  # nobody knows now where in the sequence one is
-            raise self._broken_off(entry, error) from None
-        if entry.extents is not None:
-            os.ftruncate(fd, entry.size)  # a hole at the end
-
-    def _hard_link(self, entry: Entry, name: bytes) -> bool:
-        components = self._target.components(entry.link)
-        if not components:
-            raise UnsafeEntry(f"{printable(entry.path)} in the archive is a hard link to the root folder")
-        try:
-            with self._target.folder(components[:-1], entry.path) as parent:
-                os.link(components[-1], name, src_dir_fd=parent, dst_dir_fd=self._target.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            self._troubles.add(entry.path, f"is a hard link to {printable(entry.link)}, which was not restored")
-            return False
-        self._others += 1
-        return True
-
-    def _symbolic_link(self, entry: Entry, name: bytes) -> bool:
-        os.symlink(entry.link, name, dir_fd=self._target.fd)
-        self._dress(entry, name)
-        return True
-
-    def _node(self, entry: Entry, name: bytes) -> bool:
-        try:
-            os.mknod(name, _NODES[entry.kind] | 0o600, os.makedev(*entry.device), dir_fd=self._target.fd)
-        except PermissionError as error:
-            if entry.kind == pax.FIFO:
-                raise
-            self._set.note("device nodes", entry.path, reason(error))
-            return False
-        self._dress(entry, name)
-        return True
-
-    def _dress(self, entry: Entry, name: bytes) -> None:
-        """Metadata for what cannot be opened."""
-        fd = os.open(name, _LOOK, dir_fd=self._target.fd)
-        try:
-            self._set.apply(handle_of(fd), entry, prune=self._target.inherits)
-        finally:
-            os.close(fd)
-        self._others += 1
+        components = self._target.components(entry.path)
+        listing = Listing(entry.listing, entry.path)
+        nowhere = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+        with nowhere, self._target.folder(components, entry.path) as folder:
+            self._removal.purge(folder, b"/".join(components), listing, others=False)
 
 
-_Maker = Callable[[_Restoring, Entry, bytes], bool]
-_MAKERS: dict[bytes, _Maker] = {
-    pax.REGULAR: _Restoring._file,
-    pax.HARD_LINK: _Restoring._hard_link,
-    pax.SYMBOLIC_LINK: _Restoring._symbolic_link,
-    pax.FIFO: _Restoring._node,
-    pax.CHARACTER: _Restoring._node,
-    pax.DEVICE: _Restoring._node,
-}
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
+def _open_target(target: Path, in_place: bool) -> tuple[int, bool]:
+    """The folder *target*, open, and whether it had to be made."""
+    try:
+        made = not target.exists()
+        target.mkdir(parents=True, exist_ok=True)
+        root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RestoreError(f"{target} cannot be restored into: {reason(error)}") from None
+    try:
+        with os.scandir(root) as there:
+            if in_place or next(there, None) is None:
+                return root, made
+        why = "is not empty: name a new folder, or restore in place (--in-place)"
+    except OSError as error:
+        why = f"cannot be restored into: {reason(error)}"
+    os.close(root)
+    raise RestoreError(f"{target} {why}")

@@ -34,6 +34,10 @@ XATTR = b"SCHILY.xattr."
 ACL_ACCESS = b"SCHILY.acl.access"
 ACL_DEFAULT = b"SCHILY.acl.default"
 
+LISTING = b"GNU.dumpdir"
+"""The names in a folder, of an increment: each with a letter before it (Y: in this archive, N: not, D: a folder) and a
+zero byte behind it, and one more zero byte in the end. What a folder holds beside them is deleted by a restore."""
+
 _NAME_BYTES = 100
 _OWNER_BYTES = 32
 _NUMBER_MAX = 0o7777777
@@ -68,11 +72,43 @@ def header(
     user: bytes = b"",
     group: bytes = b"",
     records: Iterable[bytes] = (),
+    listing: bytes | None = None,
 ) -> bytes:
     """The header of one entry, with the records that it needs before it: a multiple of 512 bytes.
 
-    *records* are further ones, from `record`. *size* is the length of the content that follows.
+    *records* are further ones, from `record`, and *listing* the value of a last one. *size* is the length of the
+    content that follows.
     """
+    more, block = _parts(path, kind, status, size, link, user, group, records)
+    if listing is not None:
+        more.append(record(LISTING, listing))
+    return _records_block(more) + block if more else block
+
+
+def header_around(
+    path: bytes, status: os.stat_result, *, user: bytes, group: bytes, records: Iterable[bytes], listing_bytes: int
+) -> tuple[bytes, bytes]:
+    """What stands before and behind a listing of so many bytes, which is too long to be held, in a folder's header."""
+    more, block = _parts(path, FOLDER, status, 0, b"", user, group, records)
+    rest = len(LISTING) + listing_bytes + 3
+    total = rest + len(str(rest))
+    total = rest + len(str(total))
+    body = b"".join(more) + b"%d %b=" % (total, LISTING)
+    size = len(body) + listing_bytes + 1
+    return _records_header(size) + body, b"\n" + bytes(padding(size)) + block
+
+
+def _parts(
+    path: bytes,
+    kind: bytes,
+    status: os.stat_result,
+    size: int,
+    link: bytes,
+    user: bytes,
+    group: bytes,
+    records: Iterable[bytes],
+) -> tuple[list[bytes], bytes]:
+    """The records of an entry and its old header."""
     more = list(records)
     name = path
     if len(path) > _NAME_BYTES or not path.isascii():
@@ -105,8 +141,7 @@ def header(
     if kind in (CHARACTER, DEVICE):
         major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
     numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (status.st_mode & 0o7777, uid, gid, size, seconds)
-    block = _assemble(name, numbers, kind, link, user, group, major, minor)
-    return _records_block(more) + block if more else block
+    return more, _assemble(name, numbers, kind, link, user, group, major, minor)
 
 
 def decimal_seconds(stamp: int) -> bytes:

@@ -42,7 +42,7 @@ class SourceReport:
 
     `bytes` counts the content of files, holes not included; `others` are links, FIFOs and devices. `troubles` make the
     object less than a true copy, `remarks` (a socket was left out) do not. `said` is the end of what a command wrote on
-    its standard error.
+    its standard error; `end` the offset in the sequence at which the last entry of an archive ends.
     """
 
     files: int = 0
@@ -54,17 +54,23 @@ class SourceReport:
     remarks: tuple[Trouble, ...] = ()
     remarks_beyond: int = 0
     said: str = ""
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What a restore made. `skipped` counts entries that were there already or were not wanted."""
+    """What a restore made.
+
+    `skipped` counts entries that were there already or were not wanted, `removed` what was there and is no longer in
+    the source: files, folders and all else, each in a removed folder too.
+    """
 
     files: int = 0
     folders: int = 0
     others: int = 0
     bytes: int = 0
     skipped: int = 0
+    removed: int = 0
     troubles: tuple[Trouble, ...] = ()
     troubles_beyond: int = 0
     unset: tuple[Unset, ...] = ()

@@ -10,18 +10,17 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import UnsafeEntry
 from . import acl
 from .descent import FOLDER_FLAGS, Descent
-from .metadata import Setter, handle_of
+from .dressing import Setter
 from .report import Notes, printable, reason
 from .unpax import Entry
 
 _SLASH = ord("/")
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _Level:
@@ -39,13 +38,16 @@ class _Level:
 class Target:
     """The folder *path*, open as *root*, and the present folder somewhere below it.
 
-    A folder's own metadata is put on it by *setter* when the present folder moves out of it.
+    A folder's own metadata is put on it by *setter* when the present folder moves out of it. One that has no entry, or
+    had one that came earlier, leaves as it was met, but for what is new in it. *made* is told the path of each folder
+    that is made because something below it comes.
     """
 
-    def __init__(self, path: Path, root: int, setter: Setter, troubles: Notes):
+    def __init__(self, path: Path, root: int, setter: Setter, troubles: Notes, made: Callable[[bytes], None]):
         self._path = path
         self._set = setter
         self._troubles = troubles
+        self._made = made
         self._descent = Descent(root)
         self._levels = [_Level(None, False, None, _inherits(root))]
         self._here: bytes | None = b"."  # the present folder, as it stood in the archive
@@ -59,9 +61,18 @@ class Target:
         return self._descent.fd
 
     @property
+    def here(self) -> bytes | None:
+        """The present folder as it stands in the archive, or None where it stands there in no usual way."""
+        return self._here
+
+    @property
     def inherits(self) -> bool:
         """Whether the present folder has a default access control list, which spoils what is new in it."""
         return self._levels[-1].inherits
+
+    def path(self, name: bytes) -> bytes:
+        """The path of *name* in the present folder, from the root on; of the present folder itself without one."""
+        return b"/".join((*self._descent.names, name)) if name else b"/".join(self._descent.names)
 
     def components(self, path: bytes) -> list[bytes]:
         """The names that make up *path*, none for the root. Raises UnsafeEntry where it leads upwards."""
@@ -101,6 +112,7 @@ class Target:
                 fd = self._step(name, self.fd, path)
             except FileNotFoundError:
                 os.mkdir(name, 0o777, dir_fd=self.fd)
+                self._made(self.path(name))
                 fd = self._step(name, self.fd, path)
             self._enter(name, fd, None, False)
 
@@ -117,17 +129,6 @@ class Target:
         """Give the root the metadata of *entry* in the end."""
         self._levels[0].entry = entry
         self._levels[0].prune = True
-
-    def unlock(self, name: bytes, mode: int) -> None:
-        """Let the owner write into the folder *name* of that *mode*, until it gets its own in the end."""
-        if mode & stat.S_IRWXU == stat.S_IRWXU:
-            return
-        fd = os.open(name, _LOOK, dir_fd=self.fd)
-        try:
-            with contextlib.suppress(PermissionError):
-                os.chmod(handle_of(fd), stat.S_IMODE(mode) | stat.S_IRWXU)
-        finally:
-            os.close(fd)
 
     @contextlib.contextmanager
     def folder(self, components: list[bytes], path: bytes) -> Iterator[int]:
@@ -167,6 +168,9 @@ class Target:
 
     def _enter(self, name: bytes, fd: int, entry: Entry | None, prune: bool) -> None:
         met = os.fstat(fd) if entry is None else None
+        if met is not None and _is_locked(met):
+            with contextlib.suppress(PermissionError):
+                os.fchmod(fd, stat.S_IMODE(met.st_mode) | stat.S_IRWXU)
         self._levels.append(_Level(entry, prune, met, _inherits(fd)))
         self._descent.enter(name, fd)
 
@@ -184,10 +188,17 @@ class Target:
                 self._set.apply(self.fd, level.entry, prune=level.prune)
             elif level.met is not None:
                 with contextlib.suppress(PermissionError):  # another's folder, of which nothing was asked
+                    if _is_locked(level.met):
+                        os.fchmod(self.fd, stat.S_IMODE(level.met.st_mode))
                     os.utime(self.fd, ns=(level.met.st_atime_ns, level.met.st_mtime_ns))
         except OSError as error:
             path = level.entry.path if level.entry is not None else b"/".join(self._descent.names)
             self._troubles.add(path, f"the folder's metadata cannot be set: {reason(error)}")
+
+
+def _is_locked(folder: os.stat_result) -> bool:
+    """Whether its owner may not write into it as it is. Nothing is locked to root."""
+    return folder.st_mode & stat.S_IRWXU != stat.S_IRWXU and os.geteuid() != 0
 
 
 def _inherits(fd: int) -> bool:

@@ -8,11 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, cast, runtime_checkable
 
 from ..errors import FormatError
 from . import pax
 from .report import printable
 from .sink import Sequence
+
+LISTING = b"GNU.dumpdir"
+LISTING_BYTES_MAX = 512 << 20
+"""The most that the listing of one folder may take, beyond what other records may: it has millions of names."""
 
 _GNU_LONG_NAME, _GNU_LONG_LINK = b"L", b"K"
 _BODILESS = frozenset((pax.HARD_LINK, pax.SYMBOLIC_LINK, pax.CHARACTER, pax.DEVICE, pax.FOLDER, pax.FIFO))
@@ -30,7 +35,7 @@ class Entry:
     """One entry of an archive: `kind` is one of the letters in `pax`. Times are ns since 1970.
 
     `stored` is what the content takes in the archive, `size` the length of the file, holes included; `extents` are
-    offset and length of the pieces of a sparse file, or None.
+    offset and length of the pieces of a sparse file, or None. `listing` says what is in a folder (see `listing.py`).
     """
 
     path: bytes
@@ -50,6 +55,25 @@ class Entry:
     acl_access: bytes | None = None
     acl_default: bytes | None = None
     extents: list[tuple[int, int]] | None = None
+    listing: bytes | None = None
+
+
+@runtime_checkable
+class Viewed(Protocol):
+    """A sequence whose bytes can be looked at where they lie."""
+
+    def peek(self) -> memoryview:
+        """The next unread bytes that lie together, empty at the end. Nothing is taken. Void after the next call."""
+
+    def consume(self, bytes: int) -> None:
+        """Pass over the first *bytes* of what `peek` has shown."""
+
+
+class Seekable(Protocol):
+    """A sequence of which parts are read."""
+
+    def go_to(self, offset: int) -> None:
+        """Go forward to *offset*. What lies between need not be there."""
 
 
 class Unpax:
@@ -60,21 +84,45 @@ class Unpax:
 
     def __init__(self, sequence: Sequence):
         self._sequence = sequence
+        self._viewed = sequence if isinstance(sequence, Viewed) else None
+        self._at = 0  # offset in the sequence
+        self._until: int | None = None  # where the part ends that is read
         self._left = 0  # bytes of the present entry's content that were not taken
         self._padding = 0
         self._last = b""
         self._for_all: dict[bytes, bytes] = {}
 
+    def part(self, begin: int, end: int) -> Iterator[Entry]:
+        """The entries that stand from offset *begin* of the sequence up to *end*. Parts come in ascending order.
+
+        Raises FormatError where the last one does not end there.
+        """
+        self._left = self._padding = 0
+        cast(Seekable, self._sequence).go_to(begin)
+        self._at, self._until = begin, end
+        yield from self
+        self._pass_over()
+        if self._at > end:
+            raise FormatError(f"an entry of the archive goes beyond byte {end}, where it is to end")
+
     def __iter__(self) -> Iterator[Entry]:
         records = dict(self._for_all)
         while True:
             self._pass_over()
+            if self._until is not None and self._at >= self._until:
+                return
             block = self._header()
             if block is None:
                 return
             kind = block[156:157]
             if kind in (pax.RECORDS, pax.RECORDS_FOR_ALL):
-                found = _parse_records(self._text(_number(block, 124, 12), "records"), self._last)
+                found = _parse_records(
+                    self._text(_number(block, 124, 12), "records", pax.RECORDS_BYTES_MAX + LISTING_BYTES_MAX),
+                    self._last,
+                )
+                others = sum(len(key) + len(value) for key, value in found.items() if key != LISTING)
+                if others > pax.RECORDS_BYTES_MAX:
+                    raise self._too_large("records", others, pax.RECORDS_BYTES_MAX)
                 if kind == pax.RECORDS:
                     records = self._for_all | found
                 else:
@@ -107,6 +155,25 @@ class Unpax:
         self._left -= bytes
         return data
 
+    def view(self) -> memoryview:
+        """What lies together in memory of the entries behind the present one, nothing where it cannot be looked at."""
+        if self._viewed is None or self._for_all:
+            return memoryview(b"")
+        self._pass_over()
+        if self._until is None:
+            return self._viewed.peek()
+        left = self._until - self._at
+        return self._viewed.peek()[:left] if left > 0 else memoryview(b"")  # what lies behind a part may be missing
+
+    def passed(self, bytes: int, last: bytes) -> None:
+        """Say that whole entries of *bytes* bytes, which `view` has shown, are done with; *last* is the last one's
+        path.
+        """
+        assert self._viewed is not None
+        self._viewed.consume(bytes)
+        self._at += bytes
+        self._last = last
+
     def drain(self) -> None:
         """Read what follows the end mark, so that whoever sends it comes to an end."""
         while self._sequence.skip(1 << 20):
@@ -115,6 +182,7 @@ class Unpax:
     def _pump(self, fd: int, offset: int, size: int) -> None:
         if size and self._sequence.pump_to(fd, offset, size) != size:
             raise self._ends_early()
+        self._at += size
         self._left -= size
 
     def _pass_over(self) -> None:
@@ -122,11 +190,13 @@ class Unpax:
         self._left = self._padding = 0
         if rest and self._sequence.skip(rest) != rest:
             raise self._ends_early()
+        self._at += rest
 
     def _read(self, size: int) -> bytes:
         data = self._sequence.read(size)
         if len(data) != size:
             raise self._ends_early()
+        self._at += size
         return data if isinstance(data, bytes) else bytes(data)
 
     def _ends_early(self) -> FormatError:
@@ -147,16 +217,17 @@ class Unpax:
                 raise FormatError(f"no archive, or a damaged one: the header {where} has a wrong checksum")
         return block
 
-    def _text(self, size: int, what: str) -> bytes:
-        if not 0 <= size <= pax.RECORDS_BYTES_MAX:
-            where = f"behind {printable(self._last)}" if self._last else "at the start"
-            raise FormatError(
-                f"the {what} {where} of the archive would take {size} bytes, more than {pax.RECORDS_BYTES_MAX}"
-            )
+    def _text(self, size: int, what: str, most: int = pax.RECORDS_BYTES_MAX) -> bytes:
+        if not 0 <= size <= most:
+            raise self._too_large(what, size, most)
         text = self._read(size)
         self._padding = pax.padding(size)
         self._pass_over()
         return text
+
+    def _too_large(self, what: str, size: int, most: int) -> FormatError:
+        where = f"behind {printable(self._last)}" if self._last else "at the start"
+        return FormatError(f"the {what} {where} of the archive would take {size} bytes, more than {most}")
 
     def _entry(self, block: bytes, records: dict[bytes, bytes]) -> Entry:
         kind = _REGULAR_ALIASES.get(block[156:157], block[156:157])
@@ -203,6 +274,8 @@ class Unpax:
                 entry.acl_access = value
             elif key == pax.ACL_DEFAULT:
                 entry.acl_default = value
+            elif key == LISTING:
+                entry.listing = value
         if any(key.startswith(b"GNU.sparse.") for key in records) or kind == b"S":
             self._sparse(entry, records)
         return entry

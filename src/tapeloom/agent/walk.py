@@ -1,97 +1,115 @@
 """The canonical walk of a tree: depth first, a folder before its content, its names in the order of their bytes.
 
 The order is that of path components, not of whole paths: `a/b` comes before `a.b`. Restores of several objects are
-merged by it.
+merged by it. The walk itself is the engine's (csrc/walk.h), in threads that go ahead of the one that writes.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Generator, Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
+from .._tree import Walk
 from . import pax
-from .descent import FOLDER_FLAGS, Descent
-from .report import reason
 
-FILE = 0
-FOLDER = 1
-OTHER = 2
-"""What a folder says of a name: a regular file, a folder that is open now, or anything that needs a closer look."""
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .rules import Rules
+    from .snapshot import Snapshot, SnapshotWriter
+
+WORKERS_MAX = 4
 
 FOLDER_PATH_BYTES_MAX = pax.PATH_BYTES_MAX - 2 * 255
 """A name in it still fits."""
 
-Trouble = Callable[[bytes, str], None]
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the engine does by itself, and how far it goes ahead.
 
-class Found(NamedTuple):
-    """One name met on the walk. The descriptors are the walk's own and valid until it is resumed."""
-
-    path: bytes
-    kind: int
-    parent: int
-    name: bytes
-    folder: int = -1
-
-
-def walk(
-    root: int,
-    prefix: bytes,
-    trouble: Trouble,
-    *,
-    excluded: Callable[[bytes], bool] | None = None,
-    one_file_system: bool = False,
-) -> Generator[Found, None, None]:
-    """Yield the open folder *root*, which is closed in the end, and everything in it.
-
-    Paths are *prefix*, which is empty or ends in a slash, and the path below the root; those of folders end in a slash.
-    *excluded* is asked with the path below the root. With *one_file_system* the content of a mount point is left out,
-    the mount point is not. Folders that cannot be listed or went away are told to *trouble*.
+    `small_bytes`: files up to this size are read by its threads, into memory, and go out with their headers; about
+    where the copy that this costs takes as long as the further calls that it saves. -1: none, every entry is made one
+    at a time. `ahead_bytes`: it reads ahead until so much waits; 0: nothing is touched before what comes before it is
+    written. `chunk_bytes`, `range_names`: what one thread takes at a time; `ahead_nodes`: how many such pieces ahead.
+    `folders_open`: kept open beside those in use. `path_bytes_max`: of a folder, with its closing slash. `names_held`:
+    of a folder that holds more names, they go through a file. `settle_ns`: stamps younger than this may be those of a
+    later change as well: about the ticks of the clock that files are stamped by. `workers`: threads, None for as many
+    as there are processors to run them.
     """
-    descent = Descent(root)
+
+    small_bytes: int = 64 << 10
+    ahead_bytes: int = 16 << 20
+    chunk_bytes: int = 1 << 20
+    range_names: int = 128
+    ahead_nodes: int = 512
+    folders_open: int = 64
+    path_bytes_max: int = FOLDER_PATH_BYTES_MAX
+    names_held: int = 100_000
+    settle_ns: int = 20_000_000
+    workers: int | None = None
+
+
+LIMITS = Limits()
+
+ONE_BY_ONE = Limits(small_bytes=-1, ahead_bytes=0, range_names=1, folders_open=64, workers=1)
+"""Every entry is looked at when all before it are written: for those who want to see what happens in between."""
+
+
+def workers(limits: Limits) -> int:
+    """How many threads read a tree: as many as there are processors to run them, from 2 to WORKERS_MAX."""
+    return limits.workers or min(max(len(os.sched_getaffinity(0)), 2), WORKERS_MAX)
+
+
+@contextmanager
+def walking(
+    rules: Rules,
+    *,
+    since: Snapshot | None,
+    keep: SnapshotWriter | None,
+    forced: npt.NDArray[np.uint64] | None,
+    rows: bool,
+    spill: Path | None,
+    looking: bool = False,
+) -> Iterator[Walk]:
+    """A walk and its threads, which have ended when the block is left."""
+    limits = LIMITS
+    walk = Walk(
+        limits=limits,
+        one_file_system=rules.one_file_system,
+        caches=rules.cachedir_tag,
+        markers=rules.nobackup,
+        excluded=rules.matcher(),
+        since=since.records if since is not None else None,
+        forced=forced,
+        snapshot=keep.records_at if keep is not None else None,
+        rows=rows,
+        looking=looking,
+        spill=os.fsencode(spill if spill is not None else _temporary()),
+    )
+    threads: Sequence[threading.Thread] = [
+        threading.Thread(target=walk.work, name=f"tree-{number}", daemon=True) for number in range(workers(limits))
+    ]
     try:
-        yield Found(prefix, FOLDER, -1, b"", root)
-        device = os.fstat(root).st_dev
-        listings = [_listing(root, prefix, trouble)]
-        paths = [prefix]
-        while listings:
-            path, listing = paths[-1], listings[-1]
-            try:
-                parent = descent.fd
-            except OSError as error:
-                trouble(path, f"the folder was moved while it was read, the rest of it is missing ({reason(error)})")
-                listing = iter(())
-            for name, kind in listing:
-                below = path + name
-                if kind == FOLDER:
-                    below += b"/"
-                if excluded is not None and excluded(below[len(prefix) :]):
-                    continue
-                if kind != FOLDER:
-                    yield Found(below, kind, parent, name)
-                    continue
-                if len(below) > FOLDER_PATH_BYTES_MAX:
-                    trouble(below, "the folder lies too deep for an archive and is left out")
-                    continue
-                fd = _open_folder(parent, name)
-                if fd is None:
-                    yield Found(below, OTHER, parent, name)
-                    continue
-                descent.enter(name, fd)
-                yield Found(below, FOLDER, parent, name, fd)
-                foreign = one_file_system and os.fstat(fd).st_dev != device
-                listings.append(iter(()) if foreign else _listing(fd, below, trouble))
-                paths.append(below)
-                break
-            else:
-                listings.pop()
-                paths.pop()
-                descent.leave()
+        for thread in threads:
+            thread.start()
+        yield walk
     finally:
-        descent.close()
+        walk.stop()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+
+def _temporary() -> str:
+    return os.environ.get("TMPDIR") or "/tmp"
 
 
 def open_unseen(path: bytes | Path, flags: int, parent: int | None = None) -> int:
@@ -102,29 +120,3 @@ def open_unseen(path: bytes | Path, flags: int, parent: int | None = None) -> in
         if error.errno != errno.EPERM:
             raise
     return os.open(path, flags, dir_fd=parent)
-
-
-def _open_folder(parent: int, name: bytes) -> int | None:
-    """The folder, open, or None where that cannot be: whoever looks closer will say why."""
-    try:
-        return open_unseen(name, FOLDER_FLAGS, parent)
-    except OSError:
-        return None
-
-
-def _listing(fd: int, path: bytes, trouble: Trouble) -> Iterator[tuple[bytes, int]]:
-    found = []
-    try:
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    kind = FILE
-                elif entry.is_dir(follow_symlinks=False):
-                    kind = FOLDER
-                else:
-                    kind = OTHER
-                found.append((os.fsencode(entry.name), kind))
-    except OSError as error:
-        trouble(path, f"the folder cannot be listed, content of it is missing: {reason(error)}")
-    found.sort()
-    return iter(found)
