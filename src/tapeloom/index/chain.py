@@ -1,0 +1,338 @@
+"""The final state of a chain: of a full object and the increments on it, what each of them gives to it.
+
+The indexes are gone through side by side, one window of keys at a time, so that no more than a row group of each is in
+memory. In a window the newest row of a path wins. A GONE row, or one that is no folder, hides all older rows below its
+path; as these may reach into later windows, it is carried on until the keys leave it. Nothing here looks at rows one by
+one but for those that hide something.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..agent.rows import FILE, FOLDER, GONE, HARDLINK
+from ..errors import IndexDamaged
+from .form import arrow
+from .keys import EVERYTHING, Range, below, folders_above, key_of, path_of
+from .paths import Paths
+from .reader import Index
+from .wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A hard link that is wanted and its target that is not: the target's entry, bytes `begin` up to before `end` of
+    the sequence, has to be restored under the link's path."""
+
+    link: bytes
+    target: bytes
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one object gives to the final state.
+
+    `parts` are byte ranges [begin, end) of its sequence, ascending, none touching the next, with whole entries in them;
+    the entries of `pulled` are beside them. `entries` counts what is in the parts, `files` the regular files of it, and
+    `bytes` adds up these files' lengths. `whole`: the parts are the whole sequence up to the archive's end mark.
+    """
+
+    parts: NDArray[np.uint64]
+    entries: int
+    files: int
+    bytes: int
+    pulled: tuple[Pulled, ...]
+    whole: bool
+
+    @property
+    def sequence_bytes(self) -> int:
+        """How much of the sequence has to be read, but for what is pulled."""
+        return int((self.parts[:, 1] - self.parts[:, 0]).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """The rows of one index that stand in a window. `level` counts from 0, the oldest index."""
+
+    level: int
+    group: int
+    first: int
+    paths: Paths
+    kind: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Slices that have rows, the newest first; which of their rows are alive, and the places of all rows in canonical
+    order (rows of one path have one place)."""
+
+    slices: list[_Slice]
+    alive: list[NDArray[np.bool_]]
+    places: NDArray[np.int64]
+
+
+_Hide = tuple[bytes, int]
+"""A key, and the level below which it hides what is below it."""
+
+
+def final_rows(indexes: Sequence[Index], wanted: Wanted | None = None) -> list[Share]:
+    """What each object of a chain gives to the state at its end; indexes and shares the oldest first.
+
+    `wanted` restricts it to some paths; folders above them are not pulled in. IndexDamaged: an index is.
+    """
+    shares = [_Sharing(index) for index in indexes]
+    for window in _windows(indexes, wanted):
+        for each, alive in zip(window.slices, window.alive, strict=True):
+            if wanted is not None:
+                alive = alive & wanted.mask(each.paths)
+            if alive.any():
+                shares[each.level].add(each, alive, wanted)
+    return [share.made() for share in shares]
+
+
+def final_state(indexes: Sequence[Index], wanted: Wanted | None = None) -> Iterator[tuple[bytes, int]]:
+    """The path and kind of every entry of the state at the end of a chain, in canonical order. As `final_rows`."""
+    for window in _windows(indexes, wanted):
+        found: list[tuple[int, _Slice, int]] = []
+        base = 0
+        for each, alive in zip(window.slices, window.alive, strict=True):
+            if wanted is not None:
+                alive = alive & wanted.mask(each.paths)
+            rows = np.flatnonzero(alive)
+            found += [
+                (place, each, n) for place, n in zip(window.places[base + rows].tolist(), rows.tolist(), strict=True)
+            ]
+            base += len(each.kind)
+        found.sort(key=lambda row: row[0])
+        yield from ((each.paths.path(n), int(each.kind[n])) for _, each, n in found)
+
+
+class _Sharing:
+    """A share in the making."""
+
+    def __init__(self, index: Index):
+        self._index = index
+        self._parts: list[NDArray[np.uint64]] = []
+        self._entries = self._files = self._bytes = 0
+        self._links: list[tuple[bytes, bytes]] = []
+
+    def add(self, rows: _Slice, alive: NDArray[np.bool_], wanted: Wanted | None) -> None:
+        stop = rows.first + len(rows.kind)
+        offsets, sizes = (self._index.column(rows.group, name) for name in ("offset", "size"))
+        ends = self._index.ends(rows.group)
+        parts = np.stack([offsets[rows.first : stop][alive], ends[rows.first : stop][alive]], axis=1)
+        self._parts.append(_coalesced(parts))
+        files = alive & (rows.kind == FILE)
+        self._entries += int(alive.sum())
+        self._files += int(files.sum())
+        self._bytes += int(sizes[rows.first : stop][files].sum())
+        if wanted is not None:
+            self._note_links(rows, np.flatnonzero(alive & (rows.kind == HARDLINK)), wanted)
+
+    def _note_links(self, rows: _Slice, links: NDArray[np.int64], wanted: Wanted) -> None:
+        """All names of an inode stand in one object together, so a target that is wanted is alive as its links are."""
+        if len(links):
+            targets = self._index.texts(rows.group)
+            for n in links.tolist():
+                target = targets.path(rows.first + n).removeprefix(b"./")
+                if not wanted.matches(target):
+                    self._links.append((target, rows.paths.path(n)))
+
+    def made(self) -> Share:
+        parts = _coalesced(np.concatenate(self._parts)) if self._parts else np.zeros((0, 2), np.uint64)
+        pulled = []
+        for target, link in sorted(self._links, key=lambda each: key_of(each[0])):
+            row = self._index.find(target)
+            if row is None:
+                raise IndexDamaged(
+                    f"the file index of object {self._index.object_id} has a hard link to {os.fsdecode(target)!r}, "
+                    "but no such entry"
+                )
+            pulled.append(Pulled(link, target, row.begin, row.end))
+        whole = not self._index.end or parts.tolist() == [[0, self._index.end]]
+        return Share(parts, self._entries, self._files, self._bytes, tuple(pulled), whole)
+
+
+def _windows(indexes: Sequence[Index], wanted: Wanted | None) -> Iterator[_Window]:
+    """All windows that may hold wanted rows, in canonical order."""
+    bounds = sorted({key for index in indexes for key in index.group_keys})
+    for range in _spans(indexes, wanted):
+        hides = _hides_above(indexes, range[0])
+        at = range[0]
+        for bound in bounds[_behind(bounds, at) :]:
+            if range[1] is not None and bound >= range[1]:
+                break
+            window, hides = _window(indexes, (at, bound), hides)
+            yield window
+            at = bound
+        window, hides = _window(indexes, (at, range[1]), hides)
+        yield window
+
+
+def _behind(bounds: list[bytes], key: bytes) -> int:
+    """The first of the bounds that comes behind a key."""
+    at = bisect_left(bounds, key)
+    return at + (at < len(bounds) and bounds[at] == key)
+
+
+def _spans(indexes: Sequence[Index], wanted: Wanted | None) -> list[Range]:
+    """The ranges of keys to go through: those that are wanted, together where they stand in one row group anyway."""
+    if wanted is None:
+        return [EVERYTHING]
+    largest = max(indexes, key=lambda index: index.count, default=None)
+    spans: list[Range] = []
+    for first, last in wanted.ranges:
+        if spans and largest is not None:
+            before_first, before_last = spans[-1]
+            if before_last is None or largest.group_of(before_last) >= largest.group_of(first):
+                spans[-1] = before_first, last
+                continue
+        spans.append((first, last))
+    return spans
+
+
+def _hides_above(indexes: Sequence[Index], key: bytes) -> list[_Hide]:
+    """What the folders above a key hide, where going through begins there."""
+    hides = []
+    for above in folders_above(key):
+        levels = [level for level, index in enumerate(indexes) if index.kind_of(path_of(above)) not in (None, FOLDER)]
+        if levels:
+            hides.append((above, levels[-1]))
+    return hides
+
+
+def _slices(indexes: Sequence[Index], keys: Range) -> Iterator[_Slice]:
+    """The rows of each index in a range of keys that lies within one row group, the newest index first."""
+    for level in range(len(indexes) - 1, -1, -1):
+        index = indexes[level]
+        group = index.group_of(keys[0])
+        if group < 0:
+            continue
+        paths = index.paths(group)
+        begin, end = index.range_of_group(group)
+        first = 0 if keys[0] == begin else paths.first_from(keys[0])
+        stop = len(paths) if keys[1] == end or keys[1] is None else paths.first_from(keys[1], first)
+        if first < stop:
+            kind = index.column(group, "kind")[first:stop]
+            yield _Slice(level, group, first, paths.slice(first, stop), kind)
+
+
+def _window(indexes: Sequence[Index], keys: Range, hides: list[_Hide]) -> tuple[_Window, list[_Hide]]:
+    """One window, and what is hidden in the windows behind it."""
+    slices = list(_slices(indexes, keys))
+    if not slices:
+        return _Window([], [], np.zeros(0, np.int64)), hides
+    places, count = _places(slices)
+    kind = np.concatenate([each.kind for each in slices])
+    level = np.repeat([each.level for each in slices], [len(each.kind) for each in slices])
+    winner = np.empty(count, np.int64)
+    winner[places[::-1]] = np.arange(len(places) - 1, -1, -1)  # the newest rows are the first ones, and written last
+    hiding = np.full(count, -1, np.int64)
+    no_folder = np.flatnonzero(kind != FOLDER)[::-1]
+    hiding[places[no_folder]] = level[no_folder]
+    distinct = _Distinct(slices, winner)
+    hidden, hides = _hidden(distinct, hiding, hides)
+    alive = (winner[places] == np.arange(len(places))) & (kind != GONE) & (level >= hidden[places])
+    cuts = np.cumsum([len(each.kind) for each in slices])[:-1]
+    return _Window(slices, np.split(alive, cuts), places), hides
+
+
+def _places(slices: list[_Slice]) -> tuple[NDArray[np.int64], int]:
+    """For each row of all slices, how many different keys come before its own; and how many there are."""
+    if len(slices) == 1:
+        count = len(slices[0].kind)
+        return np.arange(count), count
+    import pyarrow.compute as compute  # type: ignore[import-untyped]
+
+    pyarrow, _ = arrow()
+    keys = pyarrow.concat_arrays([each.paths.keys() for each in slices])
+    ranks = compute.rank(keys, tiebreaker="dense").to_numpy().astype(np.int64) - 1
+    return ranks, int(ranks.max()) + 1
+
+
+class _Distinct:
+    """The different keys of a window, in order, each taken from its winning row."""
+
+    def __init__(self, slices: list[_Slice], winner: NDArray[np.int64]):
+        self._slices = slices
+        self._bases = np.cumsum([0, *(len(each.kind) for each in slices)])
+        self._winner = winner
+        self._of = np.searchsorted(self._bases, winner, side="right") - 1
+
+    def __len__(self) -> int:
+        return len(self._winner)
+
+    def key(self, n: int) -> bytes:
+        of = int(self._of[n])
+        return self._slices[of].paths.key(int(self._winner[n] - self._bases[of]))
+
+    def first_from(self, key: bytes, at: int) -> int:
+        before, behind = at, len(self)
+        while before < behind:
+            middle = (before + behind) // 2
+            if self.key(middle) < key:
+                before = middle + 1
+            else:
+                behind = middle
+        return before
+
+    def followed_by_longer(self, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the candidates whose next key is long enough to be below, and has a separator where it would be.
+
+        It leaves few but the real ones.
+        """
+        candidates = candidates[candidates + 1 < len(self)]
+        lengths = np.concatenate([np.diff(each.paths.starts) for each in self._slices])
+        length, following = lengths[self._winner[candidates]], self._winner[candidates + 1]
+        longer = lengths[following] > length
+        candidates, length, following = candidates[longer], length[longer], following[longer]
+        keep = np.zeros(len(candidates), np.bool_)
+        for of, each in enumerate(self._slices):
+            here = np.flatnonzero(self._of[candidates + 1] == of)
+            keep[here] = each.paths.has_slash(following[here] - self._bases[of], length[here])
+        return candidates[keep]
+
+
+def _hidden(
+    distinct: _Distinct, hiding: NDArray[np.int64], hides: list[_Hide]
+) -> tuple[NDArray[np.int64], list[_Hide]]:
+    """For each key, below which level its rows are hidden by something above it, and what goes on hiding behind the
+    window. `hiding`: from which level each key itself hides what is below it, or -1."""
+    count = len(distinct)
+    hidden = np.full(count, -1, np.int64)
+    carried: list[_Hide] = []
+
+    def hide(key: bytes, level: int, first: int) -> None:
+        last = below(key)[1]
+        stop = count if last is None else distinct.first_from(last, first)
+        np.maximum(hidden[first:stop], level, out=hidden[first:stop])
+        if stop == count:
+            carried.append((key, level))
+
+    for key, level in hides:
+        hide(key, level, 0)
+    if hiding[0] >= 0 and not distinct.key(0):  # the root, whose key is no beginning of a name
+        hide(b"", int(hiding[0]), 1)
+    for n in distinct.followed_by_longer(np.flatnonzero(hiding >= 0)).tolist():
+        if distinct.key(n + 1).startswith(distinct.key(n) + b"\0"):
+            hide(distinct.key(n), int(hiding[n]), n + 1)
+    if hiding[-1] >= 0:
+        carried.append((distinct.key(count - 1), int(hiding[-1])))
+    return hidden, carried
+
+
+def _coalesced(parts: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Ascending ranges, those that touch made one, and empty ones left out."""
+    parts = parts[parts[:, 1] > parts[:, 0]]
+    if not len(parts):
+        return parts
+    gaps = parts[1:, 0] != parts[:-1, 1]
+    return np.stack([parts[np.append(True, gaps), 0], parts[np.append(gaps, True), 1]], axis=1)
