@@ -15,6 +15,8 @@ cdef extern from "block.h" nogil:
     enum:
         TL_FLAG_END
         TL_FLAG_FAILED
+        TL_FLAG_SEALED
+        TL_CODEC_NONE
         TL_KIND_OBJECT
     cdef struct tl_header:
         uint16_t header_bytes
@@ -28,6 +30,8 @@ cdef extern from "block.h" nogil:
         uint8_t level, content
         uint16_t name_bytes
         uint8_t name[256]
+        uint8_t key_id[16]
+        uint8_t wrapped_key[40]
     int tl_block_check(const tl_crc32c *crc, const void *block, size_t bytes)
 
 
@@ -112,6 +116,7 @@ cdef extern from "drain.h" nogil:
         TL_DRAIN_BLOCK
         TL_DRAIN_END
         TL_DRAIN_STOPPED
+    int tl_drain_nowait(const tl_arena *a, uint32_t cursor, uint32_t *slot)
     int tl_drain_next(const tl_arena *a, uint32_t cursor, uint32_t *slot)
 
 
@@ -119,6 +124,13 @@ cdef extern from "feed.h" nogil:
     cdef struct tl_feeder:
         uint32_t stream, slot, object, filled, payload_max
         tl_header header
+    cdef struct tl_coded:
+        uint64_t seq, offset
+        uint32_t payload_bytes, sequence_bytes
+        uint16_t flags
+        uint8_t codec
+    void tl_feed_header(const tl_feeder *f, const tl_coded *coded, void *to)
+    int tl_feed_coded(tl_feeder *f, const tl_coded *coded, const void *payload, int ending)
     void tl_feed_init(tl_feeder *f, const tl_view *view, const tl_crc32c *crc, uint32_t stream)
     void tl_feed_begin(tl_feeder *f, const tl_header *header, uint32_t object)
     int tl_feed_room(tl_feeder *f, uint8_t **data, uint32_t *bytes)

@@ -18,7 +18,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
-from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_POPULATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close, pwrite
 
 from tapeloom._kernel cimport *
@@ -167,8 +167,7 @@ cdef class Arena:
         cdef uint32_t i
         if os.fstat(fd).st_size < bytes:
             raise ValueError(f"the arena takes {bytes} bytes, its file has {os.fstat(fd).st_size}")
-        # Populated before the first byte moves: the page faults of a slot's first use take longer than filling it.
-        cdef void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0)
+        cdef void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
         if memory == MAP_FAILED:
             raise OSError(errno, os.strerror(errno))
         self.mapped_bytes = bytes
@@ -343,11 +342,15 @@ cdef class Feeder:
         tl_feed_init(&self.feeder, &arena.view, arena.crc, stream)
 
     def begin(self, *, bytes object_id, uint32_t number, bytes name, int64_t as_of_ns, bytes parent=bytes(16),
-              uint8_t level=0, uint8_t content=0, uint16_t header_bytes=512):
-        """Begins an object; `number` is the job's own number of it, which run tables carry."""
+              uint8_t level=0, uint8_t content=0, uint16_t header_bytes=512, bytes key_id=bytes(16),
+              bytes wrapped_key=bytes(40)):
+        """Begins an object; `number` is the job's own number of it, which run tables carry. `key_id` and `wrapped_key` stand in
+        every header of a sealed one."""
         cdef tl_header header
         if len(object_id) != 16 or len(parent) != 16 or len(name) > 256 or header_bytes not in (512, 4096):
             raise ValueError("an object's id and parent have 16 bytes, its name at most 256, a header 512 or 4096")
+        if len(key_id) != 16 or len(wrapped_key) != 40:
+            raise ValueError("a key's id has 16 bytes, a wrapped key 40")
         memset(&header, 0, sizeof(header))
         header.header_bytes = header_bytes
         memcpy(header.object, <const char *>object_id, 16)
@@ -357,6 +360,8 @@ cdef class Feeder:
         header.as_of = as_of_ns
         header.level = level
         header.content = content
+        memcpy(header.key_id, <const char *>key_id, 16)
+        memcpy(header.wrapped_key, <const char *>wrapped_key, 40)
         tl_feed_begin(&self.feeder, &header, number)
         self.inside = True
         self.room_bytes = 0
@@ -433,6 +438,46 @@ cdef class Feeder:
             raise ValueError(f"{bytes} bytes do not fit into the {self.room_bytes} that were reserved")
         tl_feed_filled(&self.feeder, bytes)
         self.room_bytes = 0
+
+    def coded_header(self, *, uint64_t seq, uint64_t offset, uint32_t payload_bytes, uint32_t sequence_bytes, uint8_t codec,
+                     uint16_t flags):
+        """The header that such a block of this object will have, with both checksums zero: what sealing authenticates. For
+        any thread, while the object lasts."""
+        cdef tl_coded coded = tl_coded(seq, offset, payload_bytes, sequence_bytes, flags, codec)
+        cdef bytearray header = bytearray(self.feeder.header.header_bytes)
+        tl_feed_header(&self.feeder, &coded, <char *>header)
+        return bytes(header)
+
+    def put_coded(self, payload, *, uint32_t sequence_bytes, uint8_t codec, uint16_t flags, bint ending=False):
+        """Publishes *payload*, which stands for the next `sequence_bytes` bytes, as the next block. `flags` with END end the
+        object. `ending`: what goes on is the end of an object, which a stop in order waits for.
+
+        Raises `Stopped` or `NoReaders` where the block could not be handed on; it is then still the next one, unless its
+        last reader went while it was published.
+        """
+        self._inside()
+        cdef tl_feeder *f = &self.feeder
+        if f.slot != TL_NONE:
+            raise ValueError("an object's blocks are either coded or filled in place")
+        cdef Py_buffer view
+        PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
+        cdef tl_coded coded
+        cdef int status
+        try:
+            if <size_t>view.len > f.payload_max:
+                raise ValueError(f"{view.len} bytes do not fit into a block, which takes {f.payload_max}")
+            coded = tl_coded(f.header.seq, f.header.offset, <uint32_t>view.len, sequence_bytes, flags, codec)
+            with nogil:
+                status = tl_feed_coded(f, &coded, view.buf, ending)
+        finally:
+            PyBuffer_Release(&view)
+        raise_for(status)
+        self.inside = not flags & TL_FLAG_END
+
+    @property
+    def payload_bytes_max(self):
+        """Payload bytes of a full block of this object."""
+        return self.feeder.payload_max
 
     def flush(self):
         """Publishes what is there as a block, however short."""
@@ -581,12 +626,28 @@ cdef class Splitter:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block as it stands in its slot: `header` and `payload` are windows of it, void when the drain takes another one."""
+
+    codec: int
+    flags: int
+    seq: int
+    offset: int
+    sequence_bytes: int
+    header: memoryview
+    payload: memoryview
+
+
+@cython.no_gc_clear  # its last act needs the arena
 cdef class Drain:
     """The consumer's end of one object's blocks, in order: what a restore, a digest or a verification reads.
 
     The blocks' checksums were looked at when they were made or came off the tape; here their order is: `seq` and `offset` go
     on without a gap, and the last one says END. Blocks of another object in the same stream begin a new sequence at
     `next_object()`.
+
+    `take` gives whole blocks instead, coded ones too, for who looks at their order: use it for all of an object, or not at all.
     """
 
     cdef Arena arena
@@ -596,6 +657,7 @@ cdef class Drain:
     cdef uint8_t whose[16]        # whose blocks these are
     cdef bint inside              # between the first and the last block of an object
     cdef bint last                # the block in hand, or the last one there was, says END
+    cdef bint fresh               # the block in hand is the object's first, and nothing of it has been given out
     cdef readonly bint failed
     cdef readonly uint64_t seq, offset
 
@@ -611,13 +673,16 @@ cdef class Drain:
             with nogil:
                 tl_release(self.arena.view.arena, self.cursor, 1)
 
-    cdef bint _take(self) except -1:
-        """Puts the next block in hand. False where the stream has ended."""
+    cdef bint _take(self, bint wait=True) except -1:
+        """Puts the next block in hand. False where the stream has ended; without *wait*, also where none is there yet."""
         cdef uint32_t slot
         cdef int status
         self._let_go()
-        with nogil:
-            status = tl_drain_next(self.arena.view.arena, self.cursor, &slot)
+        if wait:
+            with nogil:
+                status = tl_drain_next(self.arena.view.arena, self.cursor, &slot)
+        else:
+            status = tl_drain_nowait(self.arena.view.arena, self.cursor, &slot)
         if status == TL_DRAIN_STOPPED:
             raise Stopped("the job stops")
         if status == TL_DRAIN_END:
@@ -630,6 +695,7 @@ cdef class Drain:
         """Makes sure that unread payload is in hand. False at the object's end."""
         if not self.inside:
             return False
+        self.fresh = False
         while self.block == NULL or self.at == self.block.payload_bytes:
             if self.last:
                 self.inside = False
@@ -658,18 +724,46 @@ cdef class Drain:
         self.failed = (self.block.flags & TL_FLAG_FAILED) != 0
         return 0
 
-    def next_object(self):
+    def next_object(self, bint anywhere=False):
         """The id of the next object in the stream, which `read` and the others then give; None when there is none.
-        Raises BlockDamaged where its first block is missing."""
+        Raises BlockDamaged where its first block is missing, unless it may begin *anywhere*."""
         if self.inside:
             raise ValueError("the object before has not been read to its end")
         if not self._take():
             return None
-        self.seq = self.offset = 0
-        self.inside = True
+        self.seq = self.block.seq if anywhere else 0
+        self.offset = self.block.offset if anywhere else 0
+        self.inside = self.fresh = True
         memcpy(self.whose, self.block.object, 16)
         self._in_order()
         return (<const char *>self.block.object)[:16]
+
+    def take(self, bint wait=True):
+        """The next whole `Block` of the object, the one that `next_object` met first; None where the stream, or what there is
+        of this object in it, ends; without *wait*, also where none is there yet. Its order is not looked at."""
+        if not self.inside:
+            return None
+        if self.fresh:
+            self.fresh = False
+        elif self.last:
+            self.close()
+            return None
+        elif not self._take(wait):
+            self.inside = not wait
+            return None
+        elif memcmp(self.block.object, self.whose, 16) != 0:
+            self.inside = False
+            return None
+        cdef const tl_header *h = self.block
+        self.seq = h.seq + 1
+        self.offset = h.offset + h.sequence_bytes
+        self.last = (h.flags & TL_FLAG_END) != 0
+        self.failed = (h.flags & TL_FLAG_FAILED) != 0
+        return Block(
+            h.codec, h.flags, h.seq, h.offset, h.sequence_bytes,
+            window(self.arena, h, h.header_bytes, readonly=True),
+            window(self.arena, <const uint8_t *>h + h.header_bytes, h.payload_bytes, readonly=True),
+        )
 
     def payload(self):
         """The next unread bytes that lie together, as a memoryview of the slot, or None at the object's end. Void after the

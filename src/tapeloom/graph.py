@@ -26,7 +26,7 @@ from tapeloom.config.faults import nearest, quoted
 from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
-    from tapeloom.config import Config
+    from tapeloom.config import Config, Source
 
 FEEDING_KINDS = ("backup", "restore")
 """Kinds of groups that data enter through. The others are fed by them and run with them."""
@@ -190,8 +190,14 @@ def _couple(graph: nx.DiGraph, config: Config, node: Node) -> None:
         graph.add_edges_from((feed_node(feed), node) for feed in feeds)
         return
     graph.add_edges_from((source_node(feed), node) for feed in feeds)
-    if any(config.sources[feed].digest != "none" for feed in feeds):
+    if any(wants_digest(config.sources[feed]) for feed in feeds):
         graph.add_edge(node, digest_node(node))
+
+
+def wants_digest(source: Source) -> bool:
+    """Whether a digest reads a source's blocks. The digest of one whose blocks are compressed or sealed is made at the
+    source, before they are."""
+    return source.digest != "none" and source.compress is None and source.encrypt is None
 
 
 def upstream(graph: nx.DiGraph, node: Node) -> Node | None:

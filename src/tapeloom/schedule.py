@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from ast import literal_eval
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -175,6 +176,30 @@ class Schedule:
             out.write(array.tobytes())
             out.write(b"\n")
         return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Schedule:
+        """The schedule that `to_bytes` gave these bytes. Raises ValueError for anything else."""
+        wanted = {"streams": STREAM, "sources": SOURCE, "cursors": CURSOR, "agents": AGENT, "memory": MEMORY}
+        arrays: dict[str, np.ndarray] = {}
+        at = 0
+        for field in fields(cls):
+            line = content[at : content.index(b"\n", at)]
+            name, _, described = line.decode().partition(" ")
+            descr, _, shape = described.rpartition(" ")
+            try:
+                columns, (rows,) = literal_eval(descr), literal_eval(shape)
+                dtype = wanted.get(name, np.dtype(columns[0][1]))
+            except (SyntaxError, TypeError, LookupError) as error:
+                raise ValueError(f"{name} is no table: {error}") from None
+            if name != field.name or dtype.descr != columns:
+                raise ValueError(f"{name} in the place of {field.name}")
+            at += len(line) + 1
+            arrays[name] = np.frombuffer(content, dtype, rows, at).copy()
+            at += arrays[name].nbytes + 1
+        if at != len(content):
+            raise ValueError("bytes beyond the last table")
+        return cls(**arrays)
 
     @property
     def fingerprint(self) -> str:

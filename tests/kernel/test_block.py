@@ -144,7 +144,10 @@ def test_no_other_length_passes() -> None:
     ("at", "field", "expected"),
     [
         (8, b"\2\0", Verdict.VERSION_NEW),
-        (18, b"\0\1", Verdict.VERSION_NEW),  # the lowest flag that a reader must know
+        (18, b"\0\2", Verdict.VERSION_NEW),  # the lowest flag that it does not know and must
+        (18, b"\0\1", Verdict.OK),  # sealed
+        (17, b"\3", Verdict.VERSION_NEW),  # the lowest codec that it does not know
+        (17, b"\2", Verdict.OK),
         (18, b"\x80\0", Verdict.OK),  # the highest that it need not
         (10, b"\0\0", Verdict.HEADER),
         (10, b"\0\4", Verdict.HEADER),

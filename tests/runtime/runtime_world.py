@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from uuid import UUID
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tapeloom.device import Device, open_drive
 from tapeloom.errors import DeviceError
 from tapeloom.runtime import AgentResult, Job, JobObject, JobResult, Objects
 from tapeloom.runtime.spool import SpoolDisk
+from tapeloom.runtime.stream import Facts
 from tapeloom.schedule import NONE, Schedule
 from tapeloom.volume.header import Flag, parse
 
@@ -47,12 +49,16 @@ class Seeded:
     """So many bytes that follow from the name. `before` is called with the sink ahead of every piece."""
 
     content = 0
+    index = None
     PIECE = 10_000
 
     def __init__(self, name: str, bytes: int, before: Callable[[_kernel.Feeder, int], None] = lambda sink, at: None):
         self.name = name
         self.sequence = Random(name).randbytes(bytes)
         self.before = before
+
+    def begins(self, object_id: UUID, as_of_ns: int) -> Facts:
+        return Facts(digest="sha256")  # made where the stream has a digest
 
     def run(self, sink: _kernel.Feeder) -> Told:
         for at in range(0, len(self.sequence), self.PIECE):

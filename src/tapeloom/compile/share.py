@@ -11,7 +11,7 @@ import networkx as nx  # type: ignore[import-untyped]
 
 from tapeloom.compile.draft import Draft, Stream
 from tapeloom.compile.place import feed_of, heads
-from tapeloom.graph import coupled_buffers
+from tapeloom.graph import coupled_buffers, wants_digest
 from tapeloom.schedule import Feed
 
 
@@ -23,6 +23,6 @@ def share(draft: Draft) -> None:
         feeds = draft.agent(head).buffers[head.name]
         sources = draft.config.sources
         feed = feed_of(draft, head)
-        digest = tuple(feed is not Feed.DRIVE and sources[name].digest != "none" for name in feeds)
+        digest = tuple(feed is not Feed.DRIVE and wants_digest(sources[name]) for name in feeds)
         buffers = sorted(nx.descendants(coupled, head) | {head}, key=position.__getitem__)
         draft.streams.append(Stream(head, feed, feeds, digest, buffers, thread=draft.threads[head]))

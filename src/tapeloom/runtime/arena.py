@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -41,42 +42,72 @@ def plans(schedule: Schedule, segments: Collection[int]) -> tuple[int, int, np.n
     return schedule.slot_bytes, schedule.slots_common, streams, cursors, agents
 
 
-def make(schedule: Schedule, segments: Collection[int] = ()) -> _kernel.Arena:
-    """The arena of a schedule, every slot free. Raises as `allocate`."""
-    return allocate(*plans(schedule, segments))
+def make(schedule: Schedule, segments: Collection[int] = ()) -> Reserving:
+    """The arena of a schedule, every slot free, on its way to being allocated. Raises as `allocate`."""
+    return Reserving(*plans(schedule, segments))
 
 
 def allocate(
     slot_bytes: int, slots_common: int, streams: np.ndarray, cursors: np.ndarray, agents: np.ndarray
 ) -> _kernel.Arena:
-    """An arena in a sealed memfd.
+    """An arena of such tables, allocated.
 
     Raises
     ------
     UsageError
         The machine has not that much memory to share.
     """
-    plan = (slot_bytes, slots_common, streams, cursors, agents)
-    size = _kernel.arena_bytes(*plan)
-    available = _available_bytes()
-    if available is not None and size > available:
-        raise UsageError(
-            f"this machine has {available // MIB} MiB of memory to spare, not {size // MIB} MiB: "
+    return Reserving(slot_bytes, slots_common, streams, cursors, agents).wait()
+
+
+class Reserving:
+    """An arena in a sealed memfd whose memory a thread of its own takes: that lasts some tenths of a second for each
+    gigabyte, in which tapes can be loaded. Before `wait` nobody may count on more than its control page."""
+
+    def __init__(
+        self, slot_bytes: int, slots_common: int, streams: np.ndarray, cursors: np.ndarray, agents: np.ndarray
+    ):
+        plan = (slot_bytes, slots_common, streams, cursors, agents)
+        self._size = size = _kernel.arena_bytes(*plan)
+        available = _available_bytes()
+        if available is not None and size > available:
+            raise UsageError(
+                f"this machine has {available // MIB} MiB of memory to spare, not {size // MIB} MiB: "
+                "make memory in [server] smaller"
+            )
+        self._failed: OSError | None = None
+        fd = os.memfd_create("tapeloom-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, size)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            self.arena = _kernel.Arena(fd, *plan)
+        except OSError as error:
+            os.close(fd)
+            raise self._refused(error) from error
+        self._thread = threading.Thread(target=self._reserve, args=(fd,), name="reserving memory", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> _kernel.Arena:
+        """The arena, all of its memory allocated. Raises UsageError where the machine cannot give it."""
+        self._thread.join()
+        if self._failed is not None:
+            raise self._refused(self._failed) from self._failed
+        return self.arena
+
+    def _reserve(self, fd: int) -> None:
+        try:
+            # Allocated now: a page that cannot be had later would be a SIGBUS in the middle of the job.
+            os.posix_fallocate(fd, 0, self._size)
+        except OSError as error:
+            self._failed = error
+        finally:
+            os.close(fd)
+
+    def _refused(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"this machine cannot give {self._size // MIB} MiB of shared memory ({error.strerror}): "
             "make memory in [server] smaller"
         )
-    fd = os.memfd_create("tapeloom-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        # Allocated now: a page that cannot be had later would be a SIGBUS in the middle of the job.
-        os.posix_fallocate(fd, 0, size)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        return _kernel.Arena(fd, *plan)
-    except OSError as error:
-        raise UsageError(
-            f"this machine cannot give {size // MIB} MiB of shared memory ({error.strerror}): "
-            "make memory in [server] smaller"
-        ) from error
-    finally:
-        os.close(fd)
 
 
 def _available_bytes() -> int | None:

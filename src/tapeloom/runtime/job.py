@@ -75,7 +75,8 @@ class Job:
     ):
         self.schedule = schedule
         self.objects = objects
-        self.arena = arenas.make(schedule, segments)
+        self._memory = arenas.make(schedule, segments)
+        self.arena = self._memory.arena
         self._ended: SimpleQueue[threading.Thread] = SimpleQueue()
         self._results: dict[int, AgentResult] = {}
         self._bugs: list[BaseException] = []
@@ -128,9 +129,11 @@ class Job:
         """Runs to the end. `on_tick` is called a few times a second by the calling thread.
 
         Raises what was never meant to be raised in a thread: a bug is not hidden, nor a catalog that cannot be written.
-        One in a stream or a digest fails its object and ends the job in order, any other ends it at once.
+        UsageError before anything was begun: the machine has not the memory. A bug in a stream or a digest fails its
+        object and ends the job in order, any other ends it at once.
         """
         begin = time.monotonic()
+        self._memory.wait()
         for number, stream in enumerate(self._streams):
             self._workers.append(self._thread(f"stream-{number}", stream.run, Stop.IN_ORDER))
         for number, digest in enumerate(self._digests):

@@ -34,6 +34,11 @@ class JobObject:
     blocks: int = 0
     bytes: int = 0
     files: int | None = None
+    codec: str | None = None
+    key: str | None = None
+    digest_kind: str = "none"
+    """What its stream's digest, if there is one, makes of it."""
+    step: int | None = None
     digest: str | None = None
     troubles: list[str] = field(default_factory=list)
 
@@ -61,9 +66,34 @@ class Objects:
         self._lock = threading.Lock()
         self._items: list[JobObject] = []
 
-    def begin(self, *, id: UUID, source: str, stream: int, as_of_ns: int, content: int) -> JobObject:
+    def begin(
+        self,
+        *,
+        id: UUID,
+        source: str,
+        stream: int,
+        as_of_ns: int,
+        content: int,
+        level: int = 0,
+        parent: UUID | None = None,
+        codec: str | None = None,
+        key: str | None = None,
+        digest_kind: str = "none",
+    ) -> JobObject:
         with self._lock:
-            item = JobObject(len(self._items), id, source, stream, as_of_ns, content)
+            item = JobObject(
+                len(self._items),
+                id,
+                source,
+                stream,
+                as_of_ns,
+                content,
+                level=level,
+                parent=parent,
+                codec=codec,
+                key=key,
+                digest_kind=digest_kind,
+            )
             self._listener.object_begun(item)
             self._items.append(item)
             return item

@@ -7,9 +7,11 @@ has it, and the trouble is remembered; only a block that no copy gives ends the 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -20,14 +22,18 @@ from tapeloom.device import Device
 from tapeloom.errors import BlockDamaged, Stopped, TapeloomError
 from tapeloom.limits import MIB, PAGE_BYTES, PATIENCE_SECONDS
 from tapeloom.runtime.arena import allocate
-from tapeloom.runtime.sequence import ObjectBytes
+from tapeloom.runtime.sequence import ObjectBytes, open_sequence
+from tapeloom.runtime.timing import Timing
+
+if TYPE_CHECKING:
+    from tapeloom.seal import KeyRing
 
 POOL, STREAM = 0, 1
 MEMORY_BYTES = 32 * MIB
 SLOTS_MIN, SLOTS_MAX = 4, 256
-READ_THROUGH_BLOCKS = 8
-"""A gap of so many blocks is read through: records and filemarks between two checkpoints. A longer one is worth a
-locate."""
+
+Span = tuple[int, int]
+"""First and last seq, both included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +72,26 @@ VERDICT_WORDS = {
 
 
 class Place:
-    """Where a tape stands while it is read, so that it is moved only when it has to be."""
+    """Where a tape stands while it is read, so that it is moved only when it has to be, and in the faster way.
 
-    def __init__(self, device: Device):
+    `block_bytes` is how long the volume's blocks are. `locates` and `read_through` count what happened: locates, and
+    blocks and filemarks that were read only because they lay in the way.
+    """
+
+    def __init__(self, device: Device, timing: Timing, block_bytes: int):
         self.device = device
         self.position: int | None = None
+        self.locates = self.read_through = 0
+        self._timing = timing
+        self._block_bytes = block_bytes
 
-    def go_to(self, position: int, splitter: _kernel.Splitter) -> None:
-        """Stands at `position`: by reading on over a short gap, else by a locate."""
-        while self.position is not None and 0 < position - self.position <= READ_THROUGH_BLOCKS:
-            split = splitter.run(
+    def go_to(self, position: int, passing: _kernel.Splitter) -> None:
+        """Stands at `position`, by reading on or by a locate, whichever `Timing` says is faster. What `passing` reads
+        on the way is to be wanted by nobody."""
+        while self.position is not None and self.position != position:
+            if self._timing.move(self.position, position, self._block_bytes).seeks:
+                break
+            split = passing.run(
                 self.device.ops_address,
                 self.device.handle_address,
                 position=self.position,
@@ -83,9 +99,11 @@ class Place:
             )
             if split.reason not in (SplitReason.DONE, SplitReason.FILEMARK):
                 break
+            self.read_through += split.position - self.position
             self.position = split.position
         if self.position != position:
             self.device.locate(position)
+            self.locates += 1
             self.position = position
 
 
@@ -95,8 +113,16 @@ class Mounts(Protocol):
         tape. Raises TapeloomError where it cannot be had."""
 
 
-def read_segment(splitter: _kernel.Splitter, place: Place, segment: Segment, object_id: UUID) -> Fault | None:
+def read_segment(
+    splitter: _kernel.Splitter,
+    place: Place,
+    segment: Segment,
+    object_id: UUID,
+    passing: _kernel.Splitter | None = None,
+) -> Fault | None:
     """Reads one segment to its end, or to the first block that is not what it should be.
+
+    What lies before it is read through, if it is, by `passing`; by `splitter` itself where that wants none of it.
 
     Raises
     ------
@@ -105,7 +131,7 @@ def read_segment(splitter: _kernel.Splitter, place: Place, segment: Segment, obj
     Stopped
         Nobody wants the blocks any more.
     """
-    place.go_to(segment.position, splitter)
+    place.go_to(segment.position, passing or splitter)
     device = place.device
     at, seq, left = segment.position, segment.seq, segment.blocks
     while left:
@@ -133,9 +159,12 @@ def read_segment(splitter: _kernel.Splitter, place: Place, segment: Segment, obj
 
 
 def clip(segments: Sequence[Segment], first: int, last: int) -> list[Segment]:
-    """The parts of `segments` that hold blocks `first` to `last`, both included, in order of seq."""
+    """The parts of `segments`, which are in order of seq, that hold blocks `first` to `last`, both included."""
     parts = []
-    for segment in sorted(segments, key=lambda item: item.seq):
+    at = bisect_right(segments, first, key=lambda item: item.seq)
+    for segment in islice(segments, max(at - 1, 0), None):
+        if segment.seq > last:
+            break
         begin = max(segment.seq, first)
         end = min(segment.seq + segment.blocks, last + 1)
         if begin < end:
@@ -148,9 +177,14 @@ def clip(segments: Sequence[Segment], first: int, last: int) -> list[Segment]:
 class Reading:
     """One object on its way from its copies into a sequence.
 
-    `sequence` gives its bytes; with `partial` also of an object whose source broke off, without an error at its end.
+    `copies` are segments in order of seq, those of the best copy first. With `spans`, ascending, only those blocks are
+    read, and `sequence.go_to` has to be used to get from one to the next. Without, `sequence.proof()` at the end proves
+    the object's `digest`. `keys` open what is sealed; with `sealed`, the id of a key, nothing is taken that is not
+    sealed with it.
+
+    `sequence` gives the bytes; with `partial` also of an object whose source broke off, without an error at its end.
     `faults` says what was found on the way, also where another copy could help; `lost` is the sentence about what none
-    of them could give.
+    of them could give, and `lost_blocks` are their first and last seq: nothing behind them is read.
     """
 
     def __init__(
@@ -162,19 +196,27 @@ class Reading:
         block_bytes: int,
         *,
         partial: bool = False,
+        spans: Sequence[Span] | None = None,
+        keys: KeyRing | None = None,
+        digest: str | None = None,
+        sealed: str | None = None,
     ):
         self.faults: list[Fault] = []
         self.lost: str | None = None
+        self.lost_blocks: Span | None = None
         self._id = object_id
-        self._blocks = blocks
+        self._spans = [(0, blocks - 1)] if spans is None else spans
         self._copies = copies
         self._mounts = mounts
         slots = max(SLOTS_MIN, min(SLOTS_MAX, MEMORY_BYTES // block_bytes))
         self.arena = restore_arena(-(-block_bytes // PAGE_BYTES) * PAGE_BYTES, slots)
         wants = np.array([(object_id.bytes, STREAM, 0)], _kernel.WANT)
         self._splitter = _kernel.Splitter(self.arena, POOL, wants, faults_max=1)
+        self._passing = _kernel.Splitter(self.arena, POOL, np.zeros(0, _kernel.WANT), faults_max=1)
         self._drain = _kernel.Drain(self.arena, 0)
-        self.sequence = ObjectBytes(self._drain, object_id, partial=partial)
+        self.sequence: ObjectBytes = open_sequence(
+            self._drain, object_id, partial=partial, keys=keys, digest=digest, sealed=sealed
+        )
         self._unreached: list[TapeloomError] = []
         self._bug: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"reading {object_id}", daemon=True)
@@ -182,7 +224,7 @@ class Reading:
     def __enter__(self) -> Reading:
         self._thread.start()
         try:
-            if self._drain.next_object() is None:
+            if self._drain.next_object(anywhere=True) is None:
                 raise self._nothing()
         except BaseException:
             self.__exit__()
@@ -198,17 +240,19 @@ class Reading:
     def __exit__(self, *exception: object) -> None:
         self.arena.stop(Stop.NOW)
         self._thread.join()
+        self.sequence.close()
         self._drain.close()
         if self._bug is not None:
             raise self._bug
 
     def _run(self) -> None:
         try:
-            self._range(0, self._blocks - 1, 0)
+            for first, last in self._spans:
+                self._range(first, last, 0)
         except Stopped:
             pass
         except _Lost as lost:
-            self.lost = str(lost)
+            self.lost, self.lost_blocks = str(lost), lost.blocks
         except BaseException as bug:
             self._bug = bug
         finally:
@@ -219,7 +263,7 @@ class Reading:
         if copy == len(self._copies):
             told = f" ({self.faults[-1]})" if self.faults else ""
             what = f"block {first} is" if first == last else f"blocks {first} to {last} are"
-            raise _Lost(f"{what} on none of the copies that can be read{told}")
+            raise _Lost((first, last), f"{what} on none of the copies that can be read{told}")
         seq = first
         for segment in clip(self._copies[copy], first, last):
             if segment.seq > seq:
@@ -233,7 +277,8 @@ class Reading:
         last = segment.seq + segment.blocks - 1
         while segment.blocks:
             try:
-                fault = read_segment(self._splitter, self._mounts.place(segment.volume), segment, self._id)
+                place = self._mounts.place(segment.volume)
+                fault = read_segment(self._splitter, place, segment, self._id, self._passing)
             except Stopped:
                 raise
             except TapeloomError as error:
@@ -252,7 +297,11 @@ class Reading:
 
 
 class _Lost(Exception):
-    """No copy has a block."""
+    """No copy has these blocks."""
+
+    def __init__(self, blocks: Span, why: str):
+        super().__init__(why)
+        self.blocks = blocks
 
 
 def restore_arena(slot_bytes: int, slots: int, run_blocks: int = 1) -> _kernel.Arena:

@@ -21,8 +21,9 @@ Buffer = bytes | bytearray | memoryview
 Crc32c = Callable[[Buffer, int], int]
 """`crc32c(data, crc)`: the CRC32C of what gave `crc` so far (0 to begin) and `data` behind it."""
 
-_LAYOUT = struct.Struct("<8sHHIBBHIII16sQQq16sBBHI256s")
+_LAYOUT = struct.Struct("<8sHHIBBHIII16sQQq16sBBHI256s16s40s")
 _CRC_AT = 12
+_PAYLOAD_CRC_AT = 24
 _CRC_FIELD = struct.Struct("<I")
 _NO_ID = UUID(int=0)
 
@@ -35,6 +36,7 @@ class Kind(IntEnum):
 class Codec(IntEnum):
     NONE = 0
     ZLIB = 1
+    ZSTD = 2
 
 
 class Flag(IntFlag):
@@ -42,9 +44,16 @@ class Flag(IntFlag):
     """The last block of its object or record."""
     FAILED = 1 << 1
     """With END: the source broke off, the object is not whole."""
+    SEALED = 1 << 8
+    """The payload is encrypted, and header and payload are authenticated."""
 
 
-FLAGS_MUST_KNOW = 0xFF00
+FLAGS_MUST_KNOW = 0xFF00 & ~int(Flag.SEALED)
+"""Those that this reader does not know."""
+KEY_ID_BYTES = 16
+WRAPPED_KEY_BYTES = 40
+SEAL_BYTES = 16
+"""How much longer sealing makes a payload."""
 
 
 class Level(IntEnum):
@@ -57,6 +66,7 @@ class Content(IntEnum):
     OPAQUE = 0
     PAX = 1
     JSON = 2
+    INDEX = 3
 
 
 def _table() -> tuple[int, ...]:
@@ -83,7 +93,8 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
 class Header:
     """What a header says. Times are ns since 1970 UTC; `seq` and `offset` count from 0.
 
-    `pack` fills in `payload_bytes`, and with codec NONE `sequence_bytes`, from the payload that it is given.
+    `pack` fills in `payload_bytes`, and `sequence_bytes` of a block that is neither coded nor sealed, from the payload
+    that it is given. `key_id` and `wrapped_key` are zeros where the object is not sealed.
     """
 
     object: UUID
@@ -100,6 +111,8 @@ class Header:
     level: Level = Level.FULL
     content: Content | int = Content.OPAQUE
     header_bytes: int = HEADER_BYTES
+    key_id: bytes = bytes(KEY_ID_BYTES)
+    wrapped_key: bytes = bytes(WRAPPED_KEY_BYTES)
 
     @property
     def block_bytes(self) -> int:
@@ -113,6 +126,10 @@ class Header:
     def is_failed(self) -> bool:
         return bool(self.flags & Flag.FAILED)
 
+    @property
+    def is_sealed(self) -> bool:
+        return bool(self.flags & Flag.SEALED)
+
 
 def pack(header: Header, payload: Buffer, *, crc32c: Crc32c = crc32c) -> bytes:
     """The whole tape block, checksums included.
@@ -122,16 +139,27 @@ def pack(header: Header, payload: Buffer, *, crc32c: Crc32c = crc32c) -> bytes:
     FormatError
         The block would not be one: a name or a length out of its limits.
     """
+    header = replace(header, payload_bytes=memoryview(payload).nbytes)
+    if header.codec is Codec.NONE and not header.is_sealed:
+        header = replace(header, sequence_bytes=header.payload_bytes)
+    plain = bytearray(authenticated(header))
+    _CRC_FIELD.pack_into(plain, _PAYLOAD_CRC_AT, crc32c(payload, 0))
+    _CRC_FIELD.pack_into(plain, _CRC_AT, crc32c(plain, 0))
+    return b"".join((plain, payload))
+
+
+def authenticated(header: Header) -> bytes:
+    """The header's bytes with both checksums zero: what the seal of a sealed block authenticates beside its payload.
+
+    Raises FormatError as `pack` does.
+    """
     name = header.name.encode()
-    payload_bytes = memoryview(payload).nbytes
-    if header.codec is Codec.NONE:
-        header = replace(header, sequence_bytes=payload_bytes)
     if len(name) > SOURCE_NAME_BYTES_MAX:
         raise FormatError(f"the name {header.name!r} takes {len(name)} bytes, a header has {SOURCE_NAME_BYTES_MAX}")
     if header.header_bytes not in (HEADER_BYTES, HEADER_PAGE_BYTES):
         raise FormatError(f"a header of {header.header_bytes} bytes: it is {HEADER_BYTES} or {HEADER_PAGE_BYTES}")
-    if header.header_bytes + payload_bytes > BLOCK_BYTES_MAX:
-        raise FormatError(f"a block of {header.header_bytes + payload_bytes} bytes: the limit is {BLOCK_BYTES_MAX}")
+    if header.block_bytes > BLOCK_BYTES_MAX:
+        raise FormatError(f"a block of {header.block_bytes} bytes: the limit is {BLOCK_BYTES_MAX}")
     fields = _LAYOUT.pack(
         MAGIC,
         VERSION,
@@ -140,8 +168,8 @@ def pack(header: Header, payload: Buffer, *, crc32c: Crc32c = crc32c) -> bytes:
         header.kind,
         header.codec,
         header.flags,
-        payload_bytes,
-        crc32c(payload, 0),
+        header.payload_bytes,
+        0,
         header.sequence_bytes,
         header.object.bytes,
         header.seq,
@@ -153,12 +181,10 @@ def pack(header: Header, payload: Buffer, *, crc32c: Crc32c = crc32c) -> bytes:
         len(name),
         0,
         name,
+        header.key_id,
+        header.wrapped_key,
     )
-    block = bytearray(header.header_bytes + payload_bytes)
-    block[: len(fields)] = fields
-    _CRC_FIELD.pack_into(block, _CRC_AT, crc32c(memoryview(block)[: header.header_bytes], 0))
-    block[header.header_bytes :] = payload
-    return bytes(block)
+    return fields.ljust(header.header_bytes, b"\0")
 
 
 def parse_header(block: Buffer, *, crc32c: Crc32c = crc32c) -> Header:
@@ -213,6 +239,8 @@ def _unpack(plain: bytearray) -> Header:
         name_bytes,
         _zero,
         name,
+        key_id,
+        wrapped_key,
     ) = _LAYOUT.unpack_from(plain)
     if flags & FLAGS_MUST_KNOW or kind not in set(Kind) or codec not in set(Codec) or level not in set(Level):
         raise VersionTooNew(
@@ -223,7 +251,8 @@ def _unpack(plain: bytearray) -> Header:
         header_bytes not in (HEADER_BYTES, HEADER_PAGE_BYTES)
         or header_bytes + payload_bytes > BLOCK_BYTES_MAX
         or name_bytes > SOURCE_NAME_BYTES_MAX
-        or (codec == Codec.NONE and sequence_bytes != payload_bytes)
+        or (kind == Kind.OBJECT and sequence_bytes > BLOCK_BYTES_MAX)
+        or (codec == Codec.NONE and sequence_bytes != payload_bytes - (SEAL_BYTES if flags & Flag.SEALED else 0))
     ):
         raise BlockDamaged("header damaged: its lengths contradict one another")
     return Header(
@@ -241,6 +270,8 @@ def _unpack(plain: bytearray) -> Header:
         level=Level(level),
         content=content,
         header_bytes=header_bytes,
+        key_id=key_id,
+        wrapped_key=wrapped_key,
     )
 
 
@@ -255,7 +286,7 @@ def parse(block: Buffer, *, crc32c: Crc32c = crc32c) -> tuple[Header, memoryview
     if len(view) != header.block_bytes:
         raise BlockDamaged(f"the block is {len(view)} bytes long, its header says {header.block_bytes}")
     payload = view[header.header_bytes :]
-    (payload_crc,) = _CRC_FIELD.unpack_from(view, 24)
+    (payload_crc,) = _CRC_FIELD.unpack_from(view, _PAYLOAD_CRC_AT)
     if crc32c(payload, 0) != payload_crc:
         raise BlockDamaged(
             f"payload damaged: bytes {header.offset} to {header.offset + header.sequence_bytes} of {header.object} "

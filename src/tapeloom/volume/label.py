@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from uuid import UUID
 
 from ..errors import FormatError
@@ -28,9 +27,10 @@ _TEXT = """\
 WHAT THIS IS
 This medium holds data sequences ("objects") of several sources, woven into
 one another block by block. Most objects are plain tar archives (POSIX pax).
-Nothing is encrypted or compressed by the format. You do not need tapeloom to
-read it: a small program stands on this medium, in plain text, and needs
-nothing but Python 3.6 or later.
+You do not need tapeloom to read it: a small program stands on this medium, in
+plain text, and needs nothing but Python 3.6 or later. Objects that "list"
+calls zstd take the program zstd too; sealed ones take the Python module
+cryptography and the file with their key: add --key=FILE.
 
   block 0   this text, 4096 bytes
   block 1   reader.py, the program, 16384 bytes with line feeds at its end
@@ -102,6 +102,8 @@ def _one_line(name: str) -> str:
 @cache
 def reader_block() -> bytes:
     """Block 1 of a volume: reader.py padded with line feeds to 16 KiB, so that one `dd` line fits every volume."""
+    from importlib.resources import files  # a new volume is rare
+
     text = (files(__package__) / "reader.py").read_bytes()
     if len(text) > READER_BYTES:
         raise FormatError(f"reader.py takes {len(text)} bytes: the block for it has {READER_BYTES}")

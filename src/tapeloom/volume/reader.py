@@ -1,47 +1,38 @@
 #!/usr/bin/env python3
 """Gets objects off tapeloom volumes with nothing but Python 3.6 or later.
-
 usage: python3 reader.py list VOLUME...         by headers only: id, time, level, content, blocks, bytes, parent, source
        python3 reader.py get ID FILE VOLUME...  one object, by its id or the beginning of it; FILE - is standard output
        python3 reader.py all FOLDER VOLUME...   every object, each to a new file in FOLDER, in one pass
-VOLUME  a tape drive (/dev/nst0; before: mt -f /dev/nst0 setblk 0; mt -f /dev/nst0 rewind), a virtual tape
-        (NAME.tape; NAME.index beside it is used if it is there), or a file with the blocks one after another.
-        Several, in order, where objects go on on further volumes; a drive as often as there are cartridges: it asks
-        for each. Mirrors may be mixed in: a good block from any of them will do.
---fill  zeros for what is missing (else the output ends there);  --no-verify  checksums of headers alone are checked
-Exit status: 0 all whole; 1 something is missing or damaged, and was named; 2 wrong use.
-Content "tar" is for GNU tar; with --listed-incremental=/dev/null increments (oldest first) also delete what went.
-
-A block is header and data. Header, little-endian: magic TLOOM+BLK, u16 version 1, u16 its length (512 or 4096), u32
-CRC32C of the header with this field zero, u8 kind (1 object, 2 record about the volume: JSON), u8 codec (0 none), u16
-flags (1 last block of its object, 2 source broke off), u32 data length, u32 CRC32C of data, u32 length before coding,
-16 bytes object id, u64 number of the block, u64 offset of the data in the object, i64 time in ns since 1970, 16 bytes
-parent's id, u8 level, u8 content (any, tar, JSON), u16 length of name, 4 bytes, 256 bytes name of the source.
+VOLUME  a tape drive (/dev/nst0; before: mt -f /dev/nst0 setblk 0; mt -f /dev/nst0 rewind), a virtual tape (NAME.tape;
+        NAME.index beside it is used), or a file with the blocks one after another. Several, in order, where objects go
+        on; a drive as often as there are cartridges: it asks for each. Mirrors may be mixed in: any good block will do.
+--fill  zeros for what is missing;  --no-verify  headers alone are checked;  --key=FILE  opens what is sealed with it
+Exit status: 0 all whole; 1 something is missing or damaged, and was named; 2 wrong use. Content "tar" is for GNU tar.
+A block: header (FIELDS, little-endian; named in class Block) and data. CRC32C of the header with that field as zero, of
+data as it is. Kind 1 object, 2 record. Codec 2 zstd (program zstd). Flags 1 last, 2 broke off, 256 sealed after zstd by
+AES-256-GCM (Python's cryptography), nonce 4 zeros, seq; AAD header, checksums zero; wrapped: data key, RFC 3394.
 """
 
-import errno, functools, io, os, re, stat, struct, sys, time, uuid  # noqa: E401, I001
+import base64, errno, functools, importlib, io, os, re, stat, struct, subprocess, sys, time, uuid  # noqa: E401, I001
 
 MAGIC = b"TLOOM" + b"BLK"  # in two, so that a scan does not take this text for a block
-FIELDS = struct.Struct("<8sHHIBBHIII16sQQq16sBBHI256s")
-TABLE = list(range(256))  # CRC32C: reflected, polynomial 0x82F63B78
-for _ in range(8):
-    TABLE = [c >> 1 ^ (0x82F63B78 if c & 1 else 0) for c in TABLE]
+FIELDS = struct.Struct("<8sHHIBBHIII16s8sQq16sBBHI256s16s40s")
+STEP = lambda c: c >> 1 ^ (0x82F63B78 if c & 1 else 0)  # noqa: E731 (CRC32C, reflected)
+TABLE = [functools.reduce(lambda c, _: STEP(c), range(8), c) for c in range(256)]
 warn = functools.partial(print, file=sys.stderr)
+once = functools.lru_cache(maxsize=None)(warn)
 
 
 @functools.lru_cache(maxsize=None)  # noqa: UP033
 def power(n):
-    """x^n modulo the polynomial of the CRC; bit 31 stands for x^0."""
-    a, b, square = (power(n // 2), power(n // 2), 0) if n else (0, 0, 0x80000000)
-    while a:
-        square ^= b if a & 0x80000000 else 0
-        a, b = a << 1 & 0xFFFFFFFF, b >> 1 ^ (0x82F63B78 if b & 1 else 0)
-    return square >> 1 ^ (0x82F63B78 if square & 1 else 0) if n % 2 else square
+    root, square = (power(n // 2), 0) if n else (0, 1 << 31)  # x^n modulo the polynomial; bit 31 stands for x^0
+    for j in range(32 if n else 0):
+        square = STEP(square) ^ (root if root >> j & 1 else 0)
+    return STEP(square) if n % 2 else square
 
 
 def crc32c(data):
-    """Long data is one big number, folded upon its other half until it is short: much faster than byte by byte."""
-    bits, crc = 8 * len(data), 0xFFFFFFFF
+    bits, crc = 8 * len(data), 0xFFFFFFFF  # long data is one big number, folded until it is short: faster than by bytes
     if bits > 2048:
         value, crc = int.from_bytes(data, "little") ^ crc, 0
         while bits > 2048:
@@ -58,22 +49,33 @@ def crc32c(data):
 
 
 class Block:
-    """A header that is whole. Otherwise ValueError, which says why."""
-
     def __init__(self, head):
         fields = FIELDS.unpack(head.ljust(FIELDS.size)[: FIELDS.size])
-        magic, version, self.start, crc, self.kind, codec, self.flags, self.length, self.crc = fields[:9]
-        ident, _, self.offset, as_of, parent, level, content, name_bytes, _, name = fields[10:]
-        sound = magic == MAGIC and 512 <= self.start <= len(head)
-        if not sound or crc32c(head[:12] + bytes(4) + head[16 : self.start]) != crc:
+        magic, version, self.start, crc, self.kind, self.codec, self.flags, self.length, self.crc, clear = fields[:10]
+        ident, self.seq, self.offset, as_of, parent, level, content, letters, _, name, key, self.wrapped = fields[10:]
+        plain = head[:12] + bytes(4) + head[16 : self.start]
+        if magic != MAGIC or not 512 <= self.start <= len(head) or crc32c(plain) != crc:
             raise ValueError("damaged header")
-        if version != 1 or self.flags & 0xFF00 or self.kind not in (1, 2) or codec > (self.kind == 2):
-            raise ValueError(f"format version {version} or an extension; this reader knows plain version 1")
-        self.id, self.size, self.end = str(uuid.UUID(bytes=ident)), self.start + self.length, self.offset + self.length
-        self.suffix, self.name = {1: "tar", 2: "json"}.get(content, "bin"), name[:name_bytes].decode("utf-8", "replace")
+        if version != 1 or self.flags & 0xFE00 or (self.kind, self.codec) not in ((1, 0), (1, 2), (2, 0), (2, 1)):
+            raise ValueError(f"format version {version} or an extension; this reader knows version 1")
+        self.id, self.key, self.sealed = str(uuid.UUID(bytes=ident)), key.hex(), plain[:24] + bytes(4) + plain[28:]
+        self.size, self.end = self.start + self.length, self.offset + clear
+        self.suffix = ("bin", "tar", "json", "parquet", "bin")[min(content, 4)]
+        self.name = ascii(name[:letters].decode("utf-8", "replace"))
         self.level = {0: "full", 1: "incremental", 2: "differential"}.get(level, f"level {level}")
         self.when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(as_of // 10**9))
         self.parent = str(uuid.UUID(bytes=parent)) if any(parent) else "-"
+
+    def clear(self, data, keys):
+        if self.flags & 256:
+            library = functools.partial(importlib.import_module, package="cryptography.hazmat.primitives")
+            data_key = library(".keywrap").aes_key_unwrap(base64.b64decode(keys[self.key]), self.wrapped)
+            data = library(".ciphers.aead").AESGCM(data_key).decrypt(bytes(4) + self.seq, data, self.sealed)
+        if self.codec == 2:
+            data = subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE).stdout
+        if len(data) != self.end - self.offset:
+            raise ValueError(f"{self.id}: bytes {self.offset} to {self.end} cannot be decompressed")
+        return data
 
 
 def drive(path):
@@ -116,10 +118,8 @@ def files(path):
 
 
 class Object:
-    """What was met of one object, and where it goes: a new file, standard output ("-") or nowhere ("")."""
-
-    def __init__(self, block, path):
-        self.first, self.path, self.have, self.count, self.bytes, self.flags, self.at = block, path, [], 0, None, 0, 0
+    def __init__(self, block, path):  # where it goes: a new file, standard output ("-") or nowhere ("")
+        self.first, self.path, self.have, self.count, self.flags, self.coding, self.at = block, path, [], 0, 0, 0, 0
 
     def add(self, block, data, fill):
         if self.path == "-":
@@ -130,23 +130,22 @@ class Object:
             with open(self.path, "r+b" if self.count else "xb") as out:
                 out.seek(block.offset)
                 out.write(data)
-        self.count, self.flags = self.count + 1, self.flags | block.flags
-        self.bytes = block.end if block.flags & 1 else self.bytes
+        self.count, self.flags, self.coding = self.count + 1, self.flags | block.flags, self.coding | block.codec
         self.have += [] if self.have and self.have[-1][1] == block.offset else [[block.offset] * 2]
         self.have[-1][1] = block.end
 
     def trouble(self, fill):
         gaps, end = [], 0
-        for start, stop in [*sorted(self.have), [self.bytes or 0] * 2]:
+        for start, stop in sorted(self.have):
             gaps += [(end, start)] if start > end else []
             end = max(end, stop)
         if self.path not in ("", "-"):
             os.truncate(self.path, gaps[0][0] if gaps and not fill else end)
-        words = [f"bytes {start} to {stop} missing" for start, stop in gaps] + ["no end met"] * (self.bytes is None)
+        words = [f"bytes {start} to {stop} missing" for start, stop in gaps] + ["no end met"] * (1 - self.flags & 1)
         return "; ".join(words + ["its source broke off"] * (self.flags >> 1 & 1))
 
 
-def blocks(paths, wanted, read, verify):
+def blocks(paths, wanted, read, verify, keys):
     for number, path in enumerate(paths):
         device = stat.S_ISCHR(os.stat(path).st_mode)
         if device and path in paths[:number]:
@@ -158,42 +157,43 @@ def blocks(paths, wanted, read, verify):
             try:
                 block = Block(head)
                 if block.kind == 1 and block.id.startswith(wanted):
-                    file.seek(at + block.start)
-                    data = file.read(block.length) if read else b""
+                    data = (head + file.read(max(block.size - 4096, 0)))[block.start : block.size] if read else b""
                     if read and (len(data) != block.length or (verify and crc32c(data) != block.crc)):
                         raise ValueError(f"{block.id}: bytes {block.offset} to {block.end} damaged")
-                    yield block, data
-            except ValueError as error:
+                    yield block, block.clear(data, keys) if read else data
+            except (ImportError, KeyError, FileNotFoundError) as error:
+                once(f"{block.id} (key: {block.key.strip('0')}) cannot be opened without {error}: see --key")
+            except Exception as error:
                 if head.startswith(MAGIC):  # and not the label or this reader
-                    warn(f"{place}: {error}")
+                    warn(f"{place}: {str(error) or block.id + ' does not open: changed, or not its own'}")
 
 
 def main(args):
-    words, fill, objects = [word for word in args if word not in ("--fill", "--no-verify")], "--fill" in args, {}
+    options = [word for word in args if re.match("--(fill|no-verify|key=.*)$", word)]
+    words, fill, objects = [word for word in args if word not in options], "--fill" in options, {}
+    texts = [open(word[6:]).read() for word in options if word.startswith("--key=")]  # noqa: SIM115
+    keys = dict(pair for text in texts for pair in re.findall(r"(?s)id: (\w+)\n.*secret: (\S+)", text))
     first = {"list": 1, "get": 3, "all": 2}.get(words[0] if words else "", len(words))
     if not words[first:] or [word for word in words if word.startswith("--")]:
         sys.exit(warn(__doc__) or 2)
     verb, wanted, target = words[0], words[1] if first == 3 else "", words[first - 1]
-    for block, data in blocks(words[first:], wanted, verb != "list", "--no-verify" not in args):
+    for block, data in blocks(words[first:], wanted, verb != "list", "--no-verify" not in options, keys):
         if block.id not in objects:
             if objects and verb == "get":
                 sys.exit(f"{wanted}: more than one id begins so, {block.id} and {objects.popitem()[0]}")
-            file = {"list": "", "get": target}.get(verb, os.path.join(target, f"{block.id}.{block.suffix}"))
-            objects[block.id] = Object(block, file)
+            objects[block.id] = Object(block, ("", f"{target}/{block.id}.{block.suffix}", target)[first - 1])
         objects[block.id].add(block, data, fill)
         if verb == "get" and block.flags & 1 and not objects[block.id].trouble(fill=True):
             break  # before another cartridge is asked for
-    status = 0 if objects or verb == "list" else f"no block of {wanted or 'any object'} here"
+    status = once.cache_info()[3] > 0 or (0 if objects or verb == "list" else f"no block of {wanted or 'any'} here")
     for name, found in objects.items():
         size, block, trouble = sum(end - start for start, end in found.have), found.first, found.trouble(fill)
-        about = name, block.when, block.level, block.suffix, found.count, size, block.parent, ascii(block.name)
+        kind = block.suffix + " zstd" * (found.coding >> 1) + f" sealed:{block.key}" * (found.flags >> 8)
+        about = name, block.when, block.level, kind, found.count, size, block.parent, block.name
         print(*about, trouble or "whole", sep="\t", file=sys.stdout if verb == "list" else sys.stderr)
-        status = 1 if trouble else status
-    sys.exit(status)
+    sys.exit(status or any(found.trouble(fill) for found in objects.values()))
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except OSError as error:
-        sys.exit(f"{error.filename or 'output'}: {error.strerror}")
+    sys.excepthook = lambda _, error, __: warn(getattr(error, "filename", 0) or "output", error.args[-1], sep=": ")
+    main(sys.argv[1:])

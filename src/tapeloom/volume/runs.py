@@ -44,6 +44,14 @@ def merge(runs: Runs) -> Runs:
     return merged
 
 
+def objects(runs: Runs) -> NDArray[np.int64]:
+    """Which objects a table is about: their indices, each once, ascending. (`np.unique` would load half of numpy.)"""
+    ordered: NDArray[np.int64] = np.sort(runs[:, OBJECT])
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
+
+
 def of_object(runs: Runs, index: int) -> Runs:
     """The runs of one object, in the order they stand."""
     chosen: Runs = runs[runs[:, OBJECT] == index]

@@ -173,7 +173,7 @@ class VolumeWriter:
     def _take_pending(self) -> Runs:
         runs = run_tables.merge(np.concatenate(self._pending)) if self._pending else run_tables.table()
         self._pending.clear()
-        for number in np.unique(runs[:, OBJECT]):
+        for number in run_tables.objects(runs):
             blocks = int(runs[runs[:, OBJECT] == number, BLOCKS].sum())
             self._written[int(number)] = self._written.get(int(number), 0) + blocks
         return runs
@@ -193,7 +193,7 @@ class VolumeWriter:
                 status=23,
             )
         by_object = {
-            self._whose(int(number)).id: run_tables.of_object(runs, number) for number in np.unique(runs[:, OBJECT])
+            self._whose(int(number)).id: run_tables.of_object(runs, number) for number in run_tables.objects(runs)
         }
         self._ledger.receipt(
             agent=self._errand.agent, volume=self._mounted.id, end_position=self.position, runs=by_object
@@ -201,9 +201,10 @@ class VolumeWriter:
 
     def _entries(self, runs: Runs) -> tuple[tuple[Entry, ...], Runs]:
         """The objects of a run table, and the table with indices into that list."""
-        numbers, indices = np.unique(runs[:, OBJECT], return_inverse=True)
+        numbers = run_tables.objects(runs)
+        indices = np.searchsorted(numbers, runs[:, OBJECT])
         local = runs.copy()
-        local[:, OBJECT] = indices.reshape(-1)
+        local[:, OBJECT] = indices
         return tuple(Entry(self._whose(int(n)).id, self._whose(int(n)).source) for n in numbers), local
 
     def _checkpoint_record(self, runs: Runs) -> Checkpoint:
