@@ -23,6 +23,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -36,11 +37,12 @@ from tapeloom.errors import SourceError, Stopped, UsageError
 from tapeloom.ops import backup as backups
 from tapeloom.ops import restore as restores
 from tapeloom.ops import verify as verifies
-from tapeloom.ops.backup import BackupResult
+from tapeloom.ops.outcome import BackupResult
+from tapeloom.ops.preparing import Request
 from tapeloom.ops.restore import RestoreResult
 from tapeloom.ops.verify import VerifyResult
 from tapeloom.runtime.sequence import ObjectBytes
-from tapeloom.volume.header import Content
+from tapeloom.volume.header import Content, Level
 
 if TYPE_CHECKING:
     from typing import Self
@@ -238,16 +240,19 @@ class Job:
 
 
 @contextmanager
-def open_job(configuration: Configuration, groups: Sequence[str] | None = None) -> Iterator[Job]:
+def open_job(
+    configuration: Configuration, groups: Sequence[str] | None = None, *, level: str | None = None
+) -> Iterator[Job]:
     """Starts a backup and waits for its end when the `with` block is left; an exception in the block stops it in order,
     an interrupt while it waits too, and a second one at once.
 
     Sources with `producer = true` are written through `Job.producer`, all others by themselves. A producer that is not
-    closed when the block is left is closed then, and its object fails.
+    closed when the block is left is closed then, and its object fails. `level` is what the objects of files are to be,
+    instead of what their groups say.
     """
     loaded = _loaded(configuration)
     producers = {name: Producer(name) for name, source in loaded.sources.items() if source.producer}
-    with backups.open_backup(loaded, groups, producers) as backup:
+    with backups.open_backup(loaded, groups, producers, level=_level(level)) as backup:
         used = {str(name) for name in backup.schedule.source_names}
         job = Job(backup, {name: producer for name, producer in producers.items() if name in used})
         try:
@@ -259,10 +264,22 @@ def open_job(configuration: Configuration, groups: Sequence[str] | None = None) 
             job._finish()
 
 
-def backup(configuration: Configuration, groups: Sequence[str] | None = None) -> BackupResult:
-    """Runs backup groups, all of them where `groups` is None, to their end."""
-    with backups.open_backup(_loaded(configuration), groups) as opened:
+def backup(
+    configuration: Configuration, groups: Sequence[str] | None = None, *, level: str | None = None
+) -> BackupResult:
+    """Runs backup groups, all of them where `groups` is None, to their end. `level` as in `open_job`."""
+    with backups.open_backup(_loaded(configuration), groups, level=_level(level)) as opened:
         return opened.run()
+
+
+def _level(name: str | None) -> Level | None:
+    if name is None:
+        return None
+    try:
+        return Level[name.upper()]
+    except KeyError:
+        known = ", ".join(level.name.lower() for level in Level)
+        raise UsageError(f"a level {name!r} is not known; there are {known}") from None
 
 
 def objects(configuration: Configuration, source: str | None = None) -> list[Object]:
@@ -313,20 +330,21 @@ def restore(
     name: str,
     to: str | os.PathLike[str],
     *,
+    paths: Sequence[str] = (),
+    at: datetime | None = None,
     copy: str | None = None,
     volume: str | None = None,
     partial: bool = False,
     existing: Existing = "fail",
     in_place: bool = False,
 ) -> RestoreResult:
-    """Restores an object into the folder `to`; see `tapeloom.ops.restore.restore`."""
-    return restores.restore(
+    """Restores a state into the folder `to`: a source's newest, or that of the time `at`, with all that an increment
+    builds on; with `paths` only what they name. See `tapeloom.ops.restore.restore_as_asked`."""
+    at_ns = None if at is None else round(at.timestamp() * 1e9)
+    return restores.restore_as_asked(
         _loaded(configuration),
-        name,
+        Request(name, tuple(paths), at_ns, copy=copy, volume=volume, partial=partial),
         Path(to),
-        copy=copy,
-        volume=volume,
-        partial=partial,
         existing=existing,
         in_place=in_place,
     )

@@ -106,6 +106,9 @@ def test_objects_as_json(world: World) -> None:
         "parent": None,
         "bytes": 5000,
         "files": 5,
+        "digest": None,
+        "codec": None,
+        "key": None,
         "status": "complete",
         "copies": [{"agent": AGENT, "group": "nightly", "drive": "R1", "volumes": ["R1-0001"], "status": "complete"}],
     }

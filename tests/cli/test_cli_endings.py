@@ -104,7 +104,7 @@ def test_help_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     shown = capfd.readouterr().out
     assert all(len(line) <= 80 for line in shown.splitlines())
     verbs = [line.split()[0] for line in shown.partition("Commands:")[2].splitlines() if line.strip()]
-    assert verbs[:3] == ["init", "config", "plan"]
+    assert verbs[:3] == ["init", "config", "key"]
     for verb in verbs:
         assert main([verb, "--help"]) == 0
         assert capfd.readouterr().out.startswith(f"Usage: tapeloom {verb}")

@@ -19,7 +19,10 @@ from tapeloom.catalog import Catalog, Place
 from tapeloom.cli.main import main
 from tapeloom.ops.demo import differences
 
-OBJECT_KEYS = ["id", "source", "job", "level", "as_of", "parent", "bytes", "files", "status", "copies"]
+OBJECT_KEYS = [
+    *("id", "source", "job", "level", "as_of", "parent", "bytes", "files"),
+    *("digest", "codec", "key", "status", "copies"),
+]
 COPY_KEYS = ["agent", "group", "drive", "volumes", "status"]
 
 
@@ -203,7 +206,7 @@ def test_cat_gives_a_tar(site: Site) -> None:
 def test_verify_finds_a_damaged_block(site: Site) -> None:
     site.good("backup")
     good = site.good("verify", "--json").json
-    assert [one["status"] for one in good["checked"]] == ["good"] * 3
+    assert [(one["status"], one["index"]) for one in good["checked"]] == [("good", False)] * 3 + [("good", True)] * 3
     assert good["passed_over"] == []
     tape = site.folder / "tapes" / "R2" / "R2-0001.tape"
     damaged = bytearray(tape.read_bytes())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tapeloom.cli.main import main, tapeloom_command
+from tapeloom.cli.main import VERBS, main
 from tapeloom.compile import problems
 from tapeloom.config import load
 
@@ -38,7 +41,35 @@ def test_its_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert capsys.readouterr().out == "complete\nb'frame 1frame 2'\n"
 
 
-@pytest.mark.parametrize("verb", tapeloom_command.commands)
+def test_its_week_runs(tmp_path: Path) -> None:
+    """The script as it stands there, in an empty folder; what follows it in words is true of it."""
+    program = "import sys; from tapeloom.cli.main import main; sys.exit(main())"
+    command = f"#!/bin/sh\nexec {sys.executable} -c '{program}' \"$@\"\n"
+    (tmp_path / "tapeloom").write_text(command)
+    (tmp_path / "tapeloom").chmod(0o755)
+    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    rest = """
+set -e
+exec 3>&1 >restores
+tapeloom restore docs --to now && diff -r data now
+id=$(tapeloom objects docs --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')
+tapeloom restore $id --to sunday && cat sunday/papers/draft sunday/papers/report >&3
+tapeloom restore docs articles/report --to one && cat one/articles/report >&3
+for n in 0 1 2; do
+  id=$(tapeloom objects docs --json | python3 -c "import json, sys; print(json.load(sys.stdin)[$n]['id'])")
+  mkdir -p stock && tapeloom cat $id | tar -C stock --listed-incremental=/dev/null -x
+done
+diff -r data stock && tapeloom find report --versions | wc -l >&3
+"""
+    script = f"set -e\ntapeloom init\n{_blocks('sh')[2]}{rest}"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-5:] == ["a draft", "first words", "first words", "more words", "3"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_it_names_every_verb(verb: str) -> None:
     assert re.search(rf"^\|.*`{verb}\b.*\|", README, re.MULTILINE)
 

@@ -214,7 +214,7 @@ def test_order_is_that_of_the_file(loaded: Loaded) -> None:
 def test_what_is_not_said_has_defaults(loaded: Loaded) -> None:
     config = loaded(DRIVE)
     state = config.folder / "state"
-    assert config.server == Server(state, 512 * 1024, 256 * 1024**2, state / "spool", 100 * 10**9)
+    assert config.server == Server(state, 512 * 1024, 128 * 1024**2, state / "spool", 100 * 10**9)
     assert config.sources == config.agents == config.groups == {}
 
 

@@ -110,7 +110,12 @@ DEVICES: list[Case] = [
 ]
 
 ORIGINS: list[Case] = [
-    ("none", "D = {} #!", "sources.D: the source has no data", '"path", "paths", "command" and "producer = true"'),
+    (
+        "none",
+        "D = {} #!",
+        "sources.D: the source has no data",
+        '"path", "paths", "command", "raw" and "producer = true"',
+    ),
     ("not one", "D = { producer = false } #!", "sources.D: the source has no data", '"path"'),
     ("two", 'D = { path = "x", command = "y" } #!', 'the source has "path" and "command"', "make two sources"),
     (

@@ -23,7 +23,7 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 NAMES = st.from_regex(r"[A-Za-z0-9_äß -]{1,6}", fullmatch=True).filter(
-    lambda name: name == name.strip() and name not in ("run_blocks", "on_lag", "lag_max", "checkpoint")
+    lambda name: name == name.strip() and name not in ("run_blocks", "on_lag", "lag_max", "checkpoint", "level")
 )
 SIZES = st.integers(1, 2**50)
 

@@ -19,11 +19,12 @@ from uuid import UUID
 from tapeloom import _kernel
 from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome
 from tapeloom.config import Config, load
-from tapeloom.ops.backup import Backup, BackupResult, open_backup
+from tapeloom.ops.backup import Backup, open_backup
 from tapeloom.ops.mounts import open_configured
+from tapeloom.ops.outcome import BackupResult
 from tapeloom.ops.restore import cat, open_object, restore
 from tapeloom.runtime import Source
-from tapeloom.volume.header import Flag, Header, Kind, parse
+from tapeloom.volume.header import Flag, Header, Kind, Level, parse
 from tapeloom.volume.reader import __file__ as READER
 
 KIB = 1024
@@ -118,9 +119,12 @@ class World:
         return folder
 
     def backup(
-        self, groups: Sequence[str] | None = None, producers: Mapping[str, Source] | None = None
+        self,
+        groups: Sequence[str] | None = None,
+        producers: Mapping[str, Source] | None = None,
+        level: Level | None = None,
     ) -> BackupResult:
-        with open_backup(self.config, groups, producers) as backup:
+        with open_backup(self.config, groups, producers, level=level) as backup:
             return backup.run()
 
     def catalog(self) -> Catalog:

@@ -122,6 +122,8 @@ class Catalog(Queries):
         copies: Sequence[Place],
         level: Level = Level.FULL,
         parent: UUID | None = None,
+        codec: str | None = None,
+        key: str | None = None,
     ) -> None:
         """An object begins. To be called before its first block is written, so that no block on tape is a stranger."""
         with self._database.writing() as t:
@@ -138,6 +140,8 @@ class Catalog(Queries):
                     "parent": None if parent is None else str(parent),
                     "outcome": Outcome.READING.value,
                     "troubles": "[]",
+                    "codec": codec,
+                    "key": key,
                 }
             ).execute()
             for place in copies:
@@ -163,8 +167,10 @@ class Catalog(Queries):
         bytes: int,
         files: int | None,
         troubles: Sequence[str] = (),
+        step: int | None = None,
     ) -> None:
-        """Its source has ended: `blocks` is its last seq + 1, or 0. Copies may become complete by it."""
+        """Its source has ended: `blocks` is its last seq + 1, or 0. Copies may become complete by it. `step` as in
+        `Object`."""
         with self._database.writing() as t:
             changed = (
                 t.objects.update(
@@ -173,6 +179,7 @@ class Catalog(Queries):
                     bytes=bytes,
                     files=files,
                     troubles=json.dumps(list(troubles)),
+                    step=step,
                 )
                 .where(t.objects.id == str(id))
                 .execute()

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from ..volume.header import Level
+from ..volume.header import Content, Level
 from ..volume.runs import Runs
 
 
@@ -109,7 +109,12 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One version of one source's data sequence. `blocks`, `bytes` and `files` are None until its source has ended."""
+    """One version of one source's data sequence. `blocks`, `bytes` and `files` are None until its source has ended.
+
+    `step`: every block but the last stands for so many bytes of the sequence, None where they differ or nobody knows.
+    `codec` names the compression of its blocks, `key` is the id of the key that they are sealed with; None: neither.
+    The parent of a file index is the object that it is the index of.
+    """
 
     id: UUID
     source: str
@@ -125,6 +130,19 @@ class Object:
     digest: str | None
     troubles: tuple[str, ...]
     copies: tuple[Copy, ...]
+    step: int | None = None
+    codec: str | None = None
+    key: str | None = None
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is a file index, which goes along with another object."""
+        return self.content == Content.INDEX
+
+    @property
+    def shown(self) -> str:
+        """Its source for people, and whether it is the index of something rather than that itself."""
+        return f"{self.source} (index)" if self.is_index else self.source
 
     @property
     def status(self) -> str:
@@ -143,6 +161,9 @@ class Object:
             "parent": None if self.parent is None else str(self.parent),
             "bytes": self.bytes,
             "files": self.files,
+            "digest": self.digest,
+            "codec": self.codec,
+            "key": self.key,
             "status": self.status,
             "copies": [copy.as_json() for copy in self.copies],
         }

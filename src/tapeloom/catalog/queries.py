@@ -14,10 +14,10 @@ import numpy as np
 
 from ..errors import Ambiguous, NotFound
 from ..volume import runs as run_tables
-from ..volume.header import Level
+from ..volume.header import Content, Level
 from ..volume.records import Entry
 from ..volume.runs import BLOCKS, OBJECT, POSITION, SEQ, Runs
-from . import schema
+from . import beside, schema
 from .database import Database
 from .model import (
     Append,
@@ -53,15 +53,32 @@ class Queries:
 
     # Objects and copies
 
-    def objects(self, source: str | None = None) -> list[Object]:
-        """All objects, or one source's, oldest `as_of` first. NotFound: no object of such a source was ever begun."""
+    def objects(self, source: str | None = None, *, indexes: bool = False) -> list[Object]:
+        """All objects, or one source's, oldest `as_of` first; file indexes only with `indexes`. NotFound: no object of
+        such a source was ever begun."""
         with self._database.reading() as t:
+            kinds = None if indexes else t.objects.content != int(Content.INDEX)
             if source is None:
-                return objects(t, None)
-            found = objects(t, t.sources.name == source)
+                return objects(t, kinds)
+            named = t.sources.name == source
+            found = objects(t, named if kinds is None else named & kinds)
             if not found:
                 raise NotFound(_no_source(t, source, self.path))
             return found
+
+    def index_of(self, id: UUID) -> Object | None:
+        """The object that holds the file index of the object `id`; None where there is none."""
+        with self._database.reading() as t:
+            found = objects(t, (t.objects.parent == str(id)) & (t.objects.content == int(Content.INDEX)))
+            return found[-1] if found else None
+
+    def index_path(self, one: Object) -> Path:
+        """Where the file index of an object is kept, if it is."""
+        return beside.index_path(self.path.parent, one.id, sealed=one.key is not None)
+
+    def snapshot_path(self, one: Object) -> Path:
+        """Where the snapshot of an object is kept, if it is."""
+        return beside.snapshot_path(self.path.parent, one.id, sealed=one.key is not None)
 
     def newest(self, source: str, *, whole: bool = True) -> Object:
         """The object of `source` with the latest `as_of`; `whole`: of those alone that have a complete copy."""
@@ -147,13 +164,16 @@ class Queries:
         return found[0]
 
     def job_table(self, job: UUID) -> list[JobRow]:
-        """What is complete, incomplete and missing per copy, for the copies that this job was to write."""
+        """What is complete, incomplete and missing per copy, for the copies that this job was to write. File indexes go
+        along with their objects and have no rows."""
         with self._database.reading() as t:
             held = copies(t, (t.copies.job == str(job)) | (t.copies.writer == str(job)))
             of = {one.id: one for one in objects(t, t.objects.id << sorted({str(copy.object) for copy in held}))}
             rows = []
             for copy in held:
                 one = of[copy.object]
+                if one.is_index:
+                    continue
                 safe = sum(last - first + 1 for first, last in spans(t, copy.id))
                 rows.append(JobRow(one.id, one.source, one.outcome, copy, safe, one.blocks))
             return rows
@@ -255,6 +275,9 @@ def objects(t: Any, where: Any) -> list[Object]:
             digest=row["digest"],
             troubles=tuple(json.loads(row["troubles"])),
             copies=tuple(held[UUID(row["id"])]),
+            step=row["step"],
+            codec=row["codec"],
+            key=row["key"],
         )
         for row in rows
     ]

@@ -22,6 +22,10 @@ def first(db: Any) -> None:
     _run(db, _FIRST)
 
 
+def second(db: Any) -> None:
+    _run(db, _SECOND)
+
+
 _FIRST = """
 CREATE TABLE sources (
     id          INTEGER PRIMARY KEY,
@@ -109,19 +113,25 @@ CREATE TABLE appends (
 )
 """
 
-MIGRATIONS: Sequence[Migration] = (first,)
+_SECOND = """
+ALTER TABLE objects ADD COLUMN step INTEGER;
+ALTER TABLE objects ADD COLUMN codec TEXT;
+ALTER TABLE objects ADD COLUMN key TEXT
+"""
+
+MIGRATIONS: Sequence[Migration] = (first, second)
 """Step n leads from version n to version n + 1. Steps that have been released are never changed, only added to."""
 
 APPLICATION_ID = 0x544C4F4D
 """`TLOM`: marks the file as a catalog of tapeloom (PRAGMA application_id)."""
 
-OBJECT = "id job content level as_of parent outcome blocks bytes files digest troubles".split()  # noqa: SIM905
+OBJECT = "id job content level as_of parent outcome blocks bytes files digest troubles step codec key".split()  # noqa: SIM905
 """What of an object is shown as it stands."""
 
 _COLUMNS = {
     "sources": "id name",
     "jobs": "id kind groups status started_at ended_at report",
-    "objects": "id source job content level as_of parent outcome blocks bytes files digest troubles",
+    "objects": "id source job content level as_of parent outcome blocks bytes files digest troubles step codec key",
     "copies": "id object job writer agent agent_group drive status",
     "volumes": "id label drive cartridge state sequence previous block_bytes made_at end_position",
     "receipts": "id copy volume job filemark first_seq last_seq blocks bytes runs given_at",

@@ -8,10 +8,12 @@
     tables      tables, which never cut a value short
     setting_up  init, config
     planning    plan
+    keys        key
     backing_up  backup; `progress` shows it while it runs, `outcome` when it is over
     listing     objects, volumes, jobs
-    reading     restore, cat
-    verifying   verify
+    finding     files, find
+    reading     restore, cat; `restoring` says what will be and was restored, `moments` reads times
+    verifying   verify; `comparing` with the source, `blockbar` shows how far it is
     trying      demo, bench
 
 Modules import click and the standard library when they are loaded; what a verb needs it imports when it runs.

@@ -29,6 +29,11 @@ POLL_SECONDS = 0.5
 @click.command()
 @click.argument("groups", metavar="[GROUP]...", nargs=-1)
 @click.option(
+    "--level",
+    type=click.Choice(["full", "incremental", "differential"]),
+    help="What the objects of files are to be, instead of what their groups say. A source's first is always full.",
+)
+@click.option(
     "--wait",
     "wait_seconds",
     metavar="SECONDS",
@@ -38,20 +43,20 @@ POLL_SECONDS = 0.5
 )
 @as_json("the job and its objects")
 @click.pass_obj
-def backup(file: Path, groups: tuple[str, ...], wait_seconds: float, json_wanted: bool) -> int:
+def backup(file: Path, groups: tuple[str, ...], level: str | None, wait_seconds: float, json_wanted: bool) -> int:
     """Run backup groups and the mirrors that they feed.
 
     Without GROUP: all backup groups, in one job. Ctrl-C or SIGTERM ends the job in order (what is buffered is written,
     with filemark and receipts), a second one at once.
     """
+    from tapeloom import kept
     from tapeloom.cli.outcome import put_outcome, put_outcome_json
     from tapeloom.cli.progress import watch
-    from tapeloom.config import load
 
-    config = load(file)
+    config = kept.config(file)
     attachable: SimpleQueue[str] = SimpleQueue()
     with ExitStack() as stack:
-        running = _open(stack, config, list(groups) or None, wait_seconds, attachable.put)
+        running = _open(stack, config, list(groups) or None, level, wait_seconds, attachable.put)
         with watch(running) as progress, _signals(running, progress.say) as look:
 
             def tick() -> None:
@@ -69,17 +74,20 @@ def _open(
     stack: ExitStack,
     config: Config,
     groups: Sequence[str] | None,
+    level: str | None,
     wait_seconds: float,
     on_waiting: Callable[[str], None],
 ) -> Backup:
     """Opens the backup, and again and again while another process holds something of it."""
     from tapeloom.ops.backup import open_backup
+    from tapeloom.volume.header import Level
 
+    wanted = None if level is None else Level[level.upper()]
     deadline = time.monotonic() + wait_seconds
     told = ""
     while True:
         try:
-            return stack.enter_context(open_backup(config, groups, on_waiting=on_waiting))
+            return stack.enter_context(open_backup(config, groups, on_waiting=on_waiting, level=wanted))
         except HeldError as held:
             left = deadline - time.monotonic()
             if left <= 0:

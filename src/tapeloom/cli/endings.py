@@ -13,11 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
-import shlex
 import sys
-import tempfile
-import traceback
 
 import click
 
@@ -33,6 +29,8 @@ NO_READER = 141
 def ending(error: BaseException) -> int:
     """Says what there is to say of the exception that ended a command, and gives the exit status."""
     if os.environ.get("TAPELOOM_DEBUG"):
+        import traceback
+
         traceback.print_exception(error)
     match error:
         case BrokenPipeError():
@@ -76,6 +74,11 @@ def _system(error: OSError) -> int:
 
 
 def _bug(error: BaseException) -> int:
+    import platform
+    import shlex
+    import tempfile
+    import traceback
+
     lines = [
         f"tapeloom {tapeloom.__version__}, Python {platform.python_version()}, {platform.platform()}\n",
         f"{shlex.join(sys.argv)}\n\n",

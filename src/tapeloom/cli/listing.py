@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def _catalog(file: Path) -> Catalog:
+    from tapeloom import kept
     from tapeloom.catalog import Catalog
-    from tapeloom.config import load
 
-    return Catalog.open(load(file).server.state, readonly=True)
+    return Catalog.open(kept.config(file).server.state, readonly=True)
 
 
 def _dead(catalog: Catalog) -> set[UUID]:
@@ -71,11 +71,12 @@ def objects(file: Path, source: str | None, json_wanted: bool) -> None:
         put_json([one.as_json() for one in found])
         return
     put_table(
-        ("object", "source", "as of", "bytes", "status", "copies"),
+        ("object", "source", "level", "as of", "bytes", "status", "copies"),
         [
             (
                 short_id(one.id),
                 one.source,
+                one.level.name.lower(),
                 local_time(one.as_of),
                 size(one.bytes),
                 one.status,
@@ -123,10 +124,10 @@ def volumes(file: Path, json_wanted: bool, retire: str | None) -> None:
 
 
 def _retire(file: Path, label: str) -> None:
+    from tapeloom import kept
     from tapeloom.catalog import Catalog, VolumeState
-    from tapeloom.config import load
 
-    with Catalog.open(load(file).server.state) as catalog:
+    with Catalog.open(kept.config(file).server.state) as catalog:
         catalog.set_volume_state(catalog.volume(label).id, VolumeState.RETIRED)
 
 

@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
-import difflib
+import gc
 import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Final, NoReturn
 
 import click
 
 import tapeloom
-from tapeloom.cli import backing_up, listing, planning, reading, setting_up, trying, verifying
 from tapeloom.cli.endings import WELL, WRONG_USE, ending
 from tapeloom.cli.options import FILE_DEFAULT
 
+VERBS: Final = {
+    "init": "setting_up",
+    "config": "setting_up",
+    "key": "keys",
+    "plan": "planning",
+    "backup": "backing_up",
+    "objects": "listing",
+    "files": "finding",
+    "find": "finding",
+    "restore": "reading",
+    "cat": "reading",
+    "verify": "verifying",
+    "volumes": "listing",
+    "jobs": "listing",
+    "demo": "trying",
+    "bench": "trying",
+}
+"""In the order in which one meets them, and the module that each is in: loaded when it is asked for."""
+
 
 class Verbs(click.Group):
-    """Verbs in the order in which one meets them, and the nearest one for a name that is none."""
+    """Knows all verbs by name, and the nearest one for a name that is none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(import_module(f"tapeloom.cli.{VERBS[cmd_name]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.commands, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.commands)}"
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], VERBS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
             raise click.UsageError(f"there is no verb {args[0]!r} ({hint})", ctx)
+        _load_numpy()
         return super().resolve_command(ctx, args)
 
 
@@ -54,21 +84,14 @@ def tapeloom_command(ctx: click.Context, file: Path) -> None:
     ctx.obj = file
 
 
-for verb in (
-    setting_up.init,
-    setting_up.config,
-    planning.plan,
-    backing_up.backup,
-    listing.objects,
-    reading.restore,
-    reading.cat,
-    verifying.verify,
-    listing.volumes,
-    listing.jobs,
-    trying.demo,
-    trying.bench,
-):
-    tapeloom_command.add_command(verb)
+def _load_numpy() -> None:
+    """Without a thread for each processor, which its linear algebra would start for nothing. Commands that sources run
+    do not see that."""
+    name = "OPENBLAS_NUM_THREADS"
+    if name not in os.environ:
+        os.environ[name] = "1"
+        import_module("numpy")
+        del os.environ[name]
 
 
 def _open_outputs() -> None:
@@ -99,5 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return WELL if status is None else int(status)
 
 
+def run() -> NoReturn:
+    """The whole process: one command line."""
+    status = main()
+    gc.freeze()  # all ends with the process: looking for circles in it would take longer than a small command
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

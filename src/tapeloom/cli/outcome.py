@@ -24,7 +24,7 @@ from tapeloom.runtime import Ending
 
 if TYPE_CHECKING:
     from tapeloom.config import Config
-    from tapeloom.ops.backup import BackupResult
+    from tapeloom.ops.outcome import BackupResult
 
 
 def put_outcome(config: Config, result: BackupResult) -> None:

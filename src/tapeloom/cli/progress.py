@@ -15,6 +15,7 @@ from tapeloom.cli.screen import counted, duration, printable, rate, say, size
 from tapeloom.errors import NotFound
 from tapeloom.runtime.objects import JobObject, State
 from tapeloom.schedule import NONE
+from tapeloom.volume.header import Content, Level
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -109,14 +110,15 @@ def _drives(backup: Backup) -> list[_Drive]:
 
 
 def _bytes_before(backup: Backup) -> dict[str, int | None]:
-    """How large each source's newest object is: the best guess at how large the next one will be."""
+    """How large each source's newest object of the same level is: the best guess at how large the next one will be."""
     found: dict[str, int | None] = {}
     with Catalog.open(backup.config.server.state, readonly=True) as catalog:
-        for name in map(str, backup.schedule.source_names):
+        for name, level in backup.levels.items():
             try:
-                found[name] = catalog.newest(name).bytes
+                known = catalog.objects(name)
             except NotFound:
-                found[name] = None
+                known = []
+            found[name] = next((one.bytes for one in reversed(known) if one.level == level and one.bytes), None)
     return found
 
 
@@ -144,16 +146,18 @@ class _Events:
         for item in self._backup.job.objects.all():
             if item.state is not State.READING and item.number not in self._ended:
                 self._ended.add(item.number)
-                yield _ended(item)
+                if item.content != Content.INDEX or item.state is State.FAILED:
+                    yield _ended(item)
 
 
 def _ended(item: JobObject) -> str:
     if item.state is State.FAILED:
         return f"{item.source}: broken off after {size(item.bytes)}: {item.troubles[-1]}"
+    level = "" if item.level == Level.FULL else f"{Level(item.level).name.lower()}, "
     files = f"{counted(item.files, 'file')}, " if item.files else ""
     more = " (and more)" if len(item.troubles) > 1 else ""
     trouble = f"; {item.troubles[0]}{more}" if item.troubles else ""
-    return f"{item.source}: {files}{size(item.bytes)} read{trouble}"
+    return f"{item.source}: {level}{files}{size(item.bytes)} read{trouble}"
 
 
 class _Lines:

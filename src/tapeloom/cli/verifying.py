@@ -1,15 +1,13 @@
-"""`verify`: reads copies back and checks every block."""
+"""`verify`: reads copies back and checks every block, or compares an object with the files now."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tapeloom.cli.blockbar import bar
 from tapeloom.cli.endings import NOTHING
 from tapeloom.cli.options import as_json, called
 from tapeloom.cli.screen import counted, number, put, put_json, put_section, say, short_id
@@ -19,25 +17,35 @@ if TYPE_CHECKING:
     from tapeloom.catalog import Copy, Object
     from tapeloom.ops.verify import VerifyResult
 
-Progress = Callable[[int, int], None]
-
 
 @click.command()
 @click.argument("name", metavar="[OBJECT|SOURCE]", required=False)
 @click.option("--volume", metavar="LABEL", help="Only copies on this volume, and there alone.")
 @click.option("--copy", metavar="AGENT", help="Only copies that this media agent wrote.")
+@click.option(
+    "--against-source", is_flag=True, help="Compare one object with the files of its source, as they are now."
+)
 @as_json("what was checked")
 @click.pass_obj
-def verify(file: Path, name: str | None, volume: str | None, copy: str | None, json_wanted: bool) -> int:
+def verify(
+    file: Path, name: str | None, volume: str | None, copy: str | None, against_source: bool, json_wanted: bool
+) -> int:
     """Read copies back from tape and check every checksum.
 
     Without arguments: every complete copy. A copy known as incomplete is listed, and changes nothing.
+
+    With --against-source the content is compared with the files, byte by byte, and so is what a restore would set on
+    them. Files that differ though nothing has touched them since are told apart from those that were changed.
     """
-    from tapeloom.config import load
+    if against_source:
+        from tapeloom.cli.comparing import compare
+
+        return compare(file, name, volume, copy, json_wanted)
+    from tapeloom import kept
     from tapeloom.ops import verify as op
 
-    config = load(file)
-    with _bar() as progress:
+    config = kept.config(file)
+    with bar() as progress:
         result = op.verify(config, name, volume=volume, copy=copy, on_progress=progress)
     if json_wanted:
         put_json(_as_json(result))
@@ -49,22 +57,6 @@ def verify(file: Path, name: str | None, volume: str | None, copy: str | None, j
     return result.exit_status
 
 
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
 def _put(result: VerifyResult) -> None:
     if result.checked:
         put_table(
@@ -72,7 +64,7 @@ def _put(result: VerifyResult) -> None:
             [
                 (
                     short_id(one.object.id),
-                    one.object.source,
+                    one.object.shown,
                     one.copy.agent,
                     one.copy.drive,
                     number(one.blocks),
@@ -87,7 +79,7 @@ def _put(result: VerifyResult) -> None:
     put_section(
         "Not verified, since they are known as incomplete",
         [
-            f"{short_id(item.id)} of {item.source}: copy of {copy.agent}, {copy.status}"
+            f"{short_id(item.id)} of {item.shown}: copy of {copy.agent}, {copy.status}"
             for item, copy in result.passed_over
         ],
         more="--json lists them",
@@ -126,4 +118,4 @@ def _as_json(result: VerifyResult) -> dict[str, Any]:
 
 
 def _which(item: Object, copy: Copy) -> dict[str, Any]:
-    return {"object": str(item.id), "source": item.source, **copy.as_json()}
+    return {"object": str(item.id), "source": item.source, "index": item.is_index, **copy.as_json()}

@@ -1,4 +1,4 @@
-"""What the file may hold, key by key: pydantic forms, and the JSON Schema that editors read.
+"""What the file may hold, key by key: pydantic forms.
 
 A form judges values one at a time; whether they fit together (names, chains, drives) is for `check`. A short form
 (`R1 = "vtape:tapes/R1"`) is brought into the long one before it is judged.
@@ -6,33 +6,21 @@ A form judges values one at a time; whether they fit together (names, chains, dr
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
-
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
 
 from tapeloom import limits
 from tapeloom.config import units
 from tapeloom.config.faults import Malformed, quoted
+from tapeloom.config.form import Form
+from tapeloom.config.origins import SourceForm
 from tapeloom.config.values import (
     Block,
-    Command,
     Device,
     Feeds,
+    Level,
     OnLag,
-    Paths,
     PathText,
-    Patterns,
     Rate,
     Reference,
     Seconds,
@@ -47,50 +35,13 @@ _SOURCE_NAMES: JsonDict = {
 }
 
 
-class Form(BaseModel):
-    """A table whose keys are all known."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    noun: ClassVar[str]
-    """What messages call such a table."""
-    shorts: ClassVar[tuple[str, ...]] = ()
-    """Keys for which a string may stand in place of the table."""
-
-    @classmethod
-    def short(cls, value: str) -> str:
-        """The key that this string stands for."""
-        return cls.shorts[0]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lengthen(cls, value: object) -> object:
-        return {cls.short(value): value} if isinstance(value, str) and cls.shorts else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        table = handler.resolve_ref_schema(handler(schema))
-        if not cls.shorts:
-            return table
-        fields = [table["properties"][key] for key in cls.shorts]
-        branches = [branch for field in fields for branch in field.get("anyOf", [field])]
-        strings = [
-            {k: v for k, v in branch.items() if k in ("type", "pattern")}
-            for branch in branches
-            if branch["type"] == "string"
-        ]
-        description = table.pop("description")
-        title = table.pop("title")
-        return {"title": title, "description": description, "anyOf": [*strings, table]}
-
-
 class ServerForm(Form):
     """Where tapeloom keeps its state, and the sizes that hold for every job."""
 
     noun = "[server]"
 
     state: PathText = Field(
-        default="state",
+        default=limits.STATE_DEFAULT,
         examples=["state", "/var/lib/tapeloom"],
         description="Folder of the catalog and the job records; made when it is first needed.",
     )
@@ -155,52 +106,16 @@ class DriveForm(Form):
         examples=["400MB/s"],
         description="What the drive is expected to take: from it `tapeloom plan` predicts the bottleneck.",
     )
+    locate: Seconds | None = Field(
+        default=None,
+        examples=["60s"],
+        description="What going to another place on a tape takes, on the average: so a restore knows where it pays.",
+    )
 
     @model_validator(mode="after")
     def _has_an_end(self) -> DriveForm:
         if self.capacity is not None and self.device.startswith("null:"):
             raise Malformed("a null device has no end", 'leave out "capacity"')
-        return self
-
-
-class SourceForm(Form):
-    """Where a data sequence comes from. `D1 = "data/D1"` is short for `path = "data/D1"`."""
-
-    noun = "a source"
-    shorts = ("path",)
-
-    path: PathText | None = Field(default=None, examples=["data/D1", "/srv/mail"], description="A file or folder.")
-    paths: Paths | None = Field(
-        default=None, examples=[["/etc", "/home"]], description="Several files and folders, in one sequence."
-    )
-    exclude: Patterns = Field(
-        default=[],
-        examples=[["*.tmp", "/cache/"]],
-        description="Patterns, as in a .gitignore file, of what is left out of `path` or `paths`.",
-    )
-    command: Command | None = Field(
-        default=None,
-        examples=["pg_dump mydb", ["pg_dump", "mydb"]],
-        description="Its standard output is the sequence, its exit status decides. A string is for the shell.",
-    )
-    producer: bool = Field(default=False, description="The sequence is written by a program, through the Python API.")
-    digest: Literal["none", "sha256"] = Field(
-        default="none", description="A digest over the whole sequence, beside the checksums that each block has anyway."
-    )
-    one_file_system: bool = Field(default=False, description="Do not descend into what is mounted below the paths.")
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> SourceForm:
-        given = [key for key in ("path", "paths", "command") if getattr(self, key) is not None]
-        given += ["producer"] if self.producer else []
-        if not given:
-            raise Malformed("the source has no data", 'one of "path", "paths", "command" and "producer = true"')
-        if len(given) > 1:
-            names = " and ".join(quoted(key) for key in given)
-            raise Malformed(f"the source has {names}", "a source has one of them; make two sources")
-        for key in ("exclude", "one_file_system"):
-            if getattr(self, key) and given[0] not in ("path", "paths"):
-                raise Malformed(f"{quoted(key)} has no meaning beside {quoted(given[0])}", "it goes with path or paths")
         return self
 
 
@@ -309,6 +224,11 @@ class BackupGroupForm(WritingForm):
     model_config = ConfigDict(extra="allow", json_schema_extra=_NAMES)
     __pydantic_extra__: dict[str, BackupAgentForm]
 
+    level: Level = Field(
+        default="full",
+        description="What its jobs take: all, what changed since the last object, or since the last full one.",
+    )
+
     def agents(self) -> dict[str, BackupAgentForm]:
         return self.__pydantic_extra__
 
@@ -350,6 +270,9 @@ class ConfigForm(Form):
     sources: dict[str, SourceForm] = Field(
         default={}, json_schema_extra=_SOURCE_NAMES, description="What is backed up, by name."
     )
+    keys: dict[str, PathText] = Field(
+        default={}, json_schema_extra=_NAMES, description="Key files, by name, for sources that are encrypted."
+    )
     backup: dict[str, BackupGroupForm] = Field(
         default={},
         json_schema_extra=_NAMES,
@@ -371,21 +294,3 @@ class ConfigForm(Form):
         json_schema_extra=_NAMES,
         description="[copy.STAGE.AGENT]: agents chained to the buffers of restore or copy agents.",
     )
-
-
-class _EditorSchema(GenerateJsonSchema):
-    """TOML has no null: a key that may be absent takes what it takes when it is there."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        if schema.get("default") is None:
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the file, for editors; it judges values, not whether names fit together."""
-    schema = ConfigForm.model_json_schema(schema_generator=_EditorSchema)
-    return {"$schema": _EditorSchema.schema_dialect, **schema}

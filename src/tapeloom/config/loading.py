@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,15 +16,22 @@ from tapeloom.config.check import check
 from tapeloom.config.devices import split_device
 from tapeloom.config.faults import Path as KeyPath
 from tapeloom.config.faults import dotted, quoted
-from tapeloom.config.forms import AgentForm, ConfigForm, DriveForm, GroupForm, ServerForm, SourceForm, WritingForm
+from tapeloom.config.forms import (
+    AgentForm,
+    BackupGroupForm,
+    ConfigForm,
+    DriveForm,
+    GroupForm,
+    ServerForm,
+    WritingForm,
+)
 from tapeloom.config.model import Agent, Config, Drive, Group, Kind, OnLag, Server, Source, line_of
+from tapeloom.config.origins import SourceForm
 from tapeloom.config.places import key_lines
 from tapeloom.config.wording import faults_of
 from tapeloom.errors import ConfigError, Problem
 
 T = TypeVar("T")
-
-FILE_BYTES_MAX: Final = 16 * limits.MIB
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -34,8 +41,12 @@ def load(path: str | os.PathLike[str]) -> Config:
     the paths of sources exist is for `missing_paths`. Raises ConfigError with all mistakes, in the order of the file.
     """
     shown = os.fspath(path)
-    text = _read(shown)
-    tables, lines = _parse(shown, text)
+    return judge(shown, _read(shown))
+
+
+def judge(shown: str, data: bytes) -> Config:
+    """Check the content of a configuration file whose path is `shown`. Raises ConfigError as `load` does."""
+    tables, lines = _parse(shown, _text(shown, data))
     faults = check(tables)
     form = None
     try:
@@ -52,28 +63,41 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 
 def missing_paths(config: Config) -> list[Problem]:
-    """One problem for each path of a source that does not exist, or cannot be reached, now.
+    """One problem for each path of a source, and each key file, that does not exist, or cannot be reached, now.
 
-    That is no mistake in the file, since a disk may not be mounted yet.
+    That is no mistake in the file, since a disk may not be mounted yet. A source whose `before` command may be what
+    makes its paths is passed over.
     """
     problems = []
-    for source in config.sources.values():
-        for number, path in enumerate(source.paths):
-            try:
-                os.stat(path)  # follows links, as reading the source does
-            except OSError as error:
-                missing = isinstance(error, FileNotFoundError)
-                reason = "does not exist" if missing else f"cannot be reached: {error.strerror}"
-                item: KeyPath = ("sources", source.name, "paths", number)
-                at = item if item in config.lines else ("sources", source.name, "path")
-                problems.append(config.problem(f"source {quoted(source.name)}: {path} {reason}", *at))
+    for name, path, at in _paths(config):
+        try:
+            os.stat(path)  # follows links, as reading the source does
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            reason = "does not exist" if missing else f"cannot be reached: {error.strerror}"
+            problems.append(config.problem(f"{name}: {path} {reason}", *at))
     return problems
 
 
-def _read(shown: str) -> str:
+def _paths(config: Config) -> Iterator[tuple[str, Path, KeyPath]]:
+    """Every path that is read, with what it belongs to and its place in the file."""
+    for source in config.sources.values():
+        if source.before is not None:
+            continue
+        shown, at = f"source {quoted(source.name)}", ("sources", source.name)
+        if source.raw is not None:
+            yield shown, source.raw, (*at, "raw")
+        for number, path in enumerate(source.paths):
+            item: KeyPath = (*at, "paths", number)
+            yield shown, path, item if item in config.lines else (*at, "path")
+    for name, path in config.keys.items():
+        yield f"key {quoted(name)}", path, ("keys", name)
+
+
+def _read(shown: str) -> bytes:
     try:
         with open(shown, "rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+            return file.read(limits.CONFIG_BYTES_MAX + 1)
     except FileNotFoundError:
         raise _refused(shown, "there is no such file", "the verb `init` makes a starter file") from None
     except IsADirectoryError:
@@ -83,8 +107,13 @@ def _read(shown: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise _refused(shown, f"the file cannot be read: {reason}", "the verb `init` makes a starter file") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise _refused(shown, f"the file is larger than {FILE_BYTES_MAX} bytes: this is no configuration", None)
+
+
+def _text(shown: str, data: bytes) -> str:
+    if len(data) > limits.CONFIG_BYTES_MAX:
+        raise _refused(
+            shown, f"the file is larger than {limits.CONFIG_BYTES_MAX} bytes: this is no configuration", None
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -142,11 +171,17 @@ class _Builder:
             sources={name: self._source(name, source) for name, source in form.sources.items()},
             agents={agent.name: agent for agent in agents},
             groups={
-                (kind, name): Group(kind, name, tuple(a.name for a in agents if (a.kind, a.group) == (kind, name)))
-                for kind, name, _ in groups
+                (kind, name): Group(
+                    kind,
+                    name,
+                    tuple(a.name for a in agents if (a.kind, a.group) == (kind, name)),
+                    level=group.level if isinstance(group, BackupGroupForm) else "full",
+                )
+                for kind, name, group in groups
             },
             shown=self._shown,
             lines=self._lines,
+            keys={name: self._path(key) for name, key in form.keys.items()},
         )
 
     def _path(self, text: str) -> Path:
@@ -162,7 +197,7 @@ class _Builder:
         device = split_device(form.device)
         if device.kind == "vtape":
             device = device._replace(place=str(self._path(device.place)))
-        return Drive(name, str(device), form.capacity, form.rate)
+        return Drive(name, str(device), form.capacity, form.rate, form.locate)
 
     def _source(self, name: str, form: SourceForm) -> Source:
         paths = form.paths or ([form.path] if form.path is not None else [])
@@ -170,10 +205,18 @@ class _Builder:
             name,
             paths=tuple(self._path(path) for path in paths),
             exclude=tuple(form.exclude),
-            command=tuple(form.command) if isinstance(form.command, list) else form.command,
+            command=_command(form.command),
             producer=form.producer,
             digest=form.digest,
             one_file_system=form.one_file_system,
+            before=_command(form.before),
+            after=_command(form.after),
+            time_limit=form.time_limit,
+            cachedir_tag=form.exclude_caches,
+            nobackup=tuple(form.exclude_if_present),
+            raw=None if form.raw is None else self._path(form.raw),
+            compress=form.compress,
+            encrypt=form.encrypt,
         )
 
     def _agent(self, kind: Kind, group: str, name: str, form: AgentForm, shared: GroupForm) -> Agent:
@@ -205,6 +248,10 @@ class _Builder:
             fed_by = {feed.partition(".")[0] for feeds in buffers.values() for feed in feeds}
             return "detach" if fed_by.isdisjoint(self._restore_agents) else "wait"
         return "detach" if kind == "mirror" else "wait"
+
+
+def _command(value: str | list[str] | None) -> str | tuple[str, ...] | None:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _first(given: list[T | None], default: T) -> T:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tapeloom.config.faults import Path as KeyPath
 from tapeloom.errors import Problem
+
+if TYPE_CHECKING:
+    from tapeloom.config.faults import Path as KeyPath
 
 Kind = Literal["backup", "mirror", "restore", "copy"]
 OnLag = Literal["wait", "detach", "spool"]
-Digest = Literal["none", "sha256"]
+Level = Literal["full", "incremental", "differential"]
+Digest = Literal["none", "sha256", "blake3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +34,24 @@ class Drive:
     """A recorder.
 
     `device` is "vtape:" and an absolute path, "null:" or "memory:" (options of the driver behind a question mark), or a
-    path below /dev. `capacity` is in bytes a cartridge, `rate` in bytes per second; None where the file does not say.
+    path below /dev. `capacity` is in bytes a cartridge, `rate` in bytes per second, `locate` the seconds that going
+    to another place on a tape takes on the average; None where the file does not say.
     """
 
     name: str
     device: str
     capacity: int | None = None
     rate: float | None = None
+    locate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a data sequence comes from: exactly one of `paths`, `command` and `producer` is set.
+    """Where a data sequence comes from: exactly one of `paths`, `command`, `raw` and `producer` is set.
 
-    A `command` that is a string is for the shell, one that is a tuple is not. `exclude` holds gitignore-style patterns.
+    A command (`command`, `before`, `after`) that is a string is for the shell, one that is a tuple is not; `time_limit`
+    is in seconds, for each of them. `exclude` holds gitignore-style patterns, `nobackup` the names of files that keep
+    the content of their folder out. `compress` is a level of zstd, `encrypt` a name in `Config.keys`.
     """
 
     name: str
@@ -54,6 +61,14 @@ class Source:
     producer: bool = False
     digest: Digest = "none"
     one_file_system: bool = False
+    before: str | tuple[str, ...] | None = None
+    after: str | tuple[str, ...] | None = None
+    time_limit: float | None = None
+    cachedir_tag: bool = False
+    nobackup: tuple[str, ...] = ()
+    raw: Path | None = None
+    compress: int | None = None
+    encrypt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +95,15 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Agents of one kind that run together, by name, in the order of the file."""
+    """Agents of one kind that run together, by name, in the order of the file.
+
+    `level` is what a backup group's jobs take when nothing else is asked for; other groups have it and do not use it.
+    """
 
     kind: Kind
     name: str
     agents: tuple[str, ...]
+    level: Level = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +111,7 @@ class Config:
     """A whole configuration, as `load` gives it.
 
     `file` and `folder` are absolute; relative paths of the file have been taken from `folder`. All mappings are in the
-    order of the file.
+    order of the file. `keys` are key files by name.
     """
 
     file: Path
@@ -105,6 +124,7 @@ class Config:
     shown: str = field(repr=False)
     """The file as its user named it, for messages."""
     lines: dict[KeyPath, int] = field(repr=False, compare=False)
+    keys: dict[str, Path] = field(default_factory=dict)
 
     def where(self, *keys: str | int) -> int | None:
         """The line of a key; of the nearest table around it where the key is not in the file; None where neither is.

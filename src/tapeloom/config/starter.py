@@ -19,7 +19,7 @@ _TEXT: Final = """\
 [server]
 state = "state"                     # folder of the catalog and of the records of jobs
 block = "512KiB"                    # tape block, header included: a multiple of 4KiB, 16KiB to 8MiB
-memory = "256MiB"                   # all slots of one job
+memory = "128MiB"                   # all slots of one job
 # spool = "/fast/disk/spool"        # folder for on_lag = "spool"; where none is named: a folder in state
 # spool_max = "100GB"               # what a job may have there at once
 
@@ -32,6 +32,7 @@ R2 = "vtape:tapes/R2"
 # device = "vtape:tapes/R4"
 # capacity = "18TB"                 # of one cartridge
 # rate = "400MB/s"                  # what the drive takes: for the bottleneck that `tapeloom plan` predicts
+# locate = "60s"                    # going to another place on a tape, on the average: a restore knows where it pays
 
 [sources]                           # what is backed up: name = file or folder
 docs = "data"
@@ -40,19 +41,33 @@ docs = "data"
 # paths = ["/var/mail", "/etc/postfix"]   # or: path = "/var/mail"
 # exclude = ["*.tmp", "/cache/"]    # patterns as in a .gitignore file
 # one_file_system = true            # do not go into what is mounted below the paths
-# digest = "sha256"                 # over the whole sequence, beside the checksums of the blocks
+# exclude_caches = true             # nor into folders that a CACHEDIR.TAG marks as caches
+# exclude_if_present = [".nobackup"]  # nor into folders that have a file of this name
+# before = "lvcreate -s -n snap -L 9G vg/mail"  # runs before the source is read; where it fails, nothing is read
+# after = "lvremove -y vg/snap"     # runs when the source has been read, whatever happened
+# compress = "zstd"                 # block by block, where it pays; or with a level: "zstd:1" to "zstd:19"
+# encrypt = "K1"                    # every block sealed with a key from [keys]
+# digest = "sha256"                 # over the whole sequence, beside the checksums of the blocks; or "blake3"
 #
 # [sources.db]
 # command = ["pg_dump", "mydb"]     # its standard output; a string instead of an array goes to the shell
+# time_limit = "2h"                 # for command, before and after, each
+#
+# [sources.disk]
+# raw = "/dev/vg/snap"              # a block device, or a file taken as if it were one; holes are left out
 #
 # [sources.camera]
 # producer = true                   # written by a program, through the Python API
+#
+# [keys]                            # key files: name = path
+# K1 = "keys/K1.key"                # `tapeloom key new` makes one; without it nothing that it sealed can be read
 
 [backup.nightly.BMA1]               # backup.GROUP.AGENT: an agent owns one drive
 drive = "R1"
 buffers = { B1 = "docs" }           # BUFFER = source, or an array of sources, one after another
 #
-# [backup.nightly]                  # settings for all agents of a group; an agent may have its own
+# [backup.nightly]                  # settings for all agents of a group; an agent may have its own, but for the level
+# level = "full"                    # "incremental": what changed since the last; "differential": since the last full
 # run_blocks = 16                   # blocks of one object that may follow one another: longer runs restore faster
 # checkpoint = "64GB"               # how often what was written is made safe; or { bytes = "64GB", time = "15min" }
 # on_lag = "wait"                   # a drive is too slow: "wait" for it, "detach" it, or "spool" for it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
@@ -14,6 +15,7 @@ from tapeloom.config.faults import Malformed, quoted
 REFERENCE_PATTERN: Final = r"^[^./]+\.[^./]+$"
 
 OnLag = Literal["wait", "detach", "spool"]
+Level = Literal["full", "incremental", "differential"]
 
 
 def _block(value: int) -> int:
@@ -35,6 +37,12 @@ def _as_list(value: object) -> object:
 def _some(value: int) -> int:
     if value == 0:
         raise Malformed("it is zero", "leave the key out where nothing is known")
+    return value
+
+
+def _some_seconds(value: float) -> float:
+    if value == 0:
+        raise Malformed("no command ends in no time", 'for example "2h"; leave the key out for no limit')
     return value
 
 
@@ -61,6 +69,28 @@ def _patterns(value: list[str]) -> list[str]:
     return value
 
 
+def _markers(value: list[str]) -> list[str]:
+    for name in value:
+        if not name or "/" in name or "\0" in name or name in (".", ".."):
+            raise Malformed(f"{quoted(name)} is not the name of a file", 'a name without a path: [".nobackup"]')
+    return value
+
+
+def _compression(value: object) -> int | None:
+    """The level of zstd; None for no compression."""
+    kind, colon, level = value.partition(":") if isinstance(value, str) else ("", "", "")
+    most = limits.ZSTD_LEVEL_MAX
+    if value == "none":
+        return None
+    if kind == "zstd" and not colon:
+        return limits.ZSTD_LEVEL_DEFAULT
+    if kind == "zstd" and re.fullmatch("[1-9][0-9]?", level) and int(level) <= most:
+        return int(level)
+    if kind == "zstd":
+        raise Malformed(f"{quoted(value)}: {quoted(level)} is not a level of zstd", f"a whole number from 1 to {most}")
+    raise Malformed(f"{quoted(value)} is not a compression", f'it is one of: "none", "zstd", "zstd:1" to "zstd:{most}"')
+
+
 def _schema(*branches: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(branches)} if len(branches) > 1 else branches[0])
 
@@ -83,6 +113,7 @@ Rate = Annotated[
 Seconds = Annotated[
     float, BeforeValidator(units.parse_seconds), _schema({"type": "number", "minimum": 0}, _SECONDS_TEXT)
 ]
+SomeSeconds = Annotated[Seconds, AfterValidator(_some_seconds)]
 Device = Annotated[
     str,
     AfterValidator(check_device),
@@ -100,3 +131,13 @@ Paths = Annotated[list[PathText], Field(min_length=1)]
 Block = Annotated[Size, AfterValidator(_block)]
 Command = Annotated[str | list[str], PlainValidator(_command), _schema(_STRING, _WORDS)]
 Patterns = Annotated[list[str], AfterValidator(_patterns)]
+MarkerNames = Annotated[
+    list[str],
+    AfterValidator(_markers),
+    _schema({"type": "array", "items": {"type": "string", "pattern": r"^[^/\x00]+$", "not": {"enum": [".", ".."]}}}),
+]
+Compression = Annotated[
+    int | None,
+    PlainValidator(_compression),
+    _schema({"type": "string", "pattern": r"^(none|zstd(:([1-9]|1[0-9]))?)$"}),
+]

@@ -11,17 +11,23 @@ from pydantic_core import ErrorDetails
 
 from tapeloom.config import forms
 from tapeloom.config.faults import Fault, Malformed, Path, dotted, nearest, quoted
+from tapeloom.config.form import Form
+from tapeloom.config.origins import SourceForm
 
-_AGENTS: Final[dict[str | int, type[forms.Form]]] = {
+_AGENTS: Final[dict[str | int, type[Form]]] = {
     "backup": forms.BackupAgentForm,
     "mirror": forms.ChainedAgentForm,
     "restore": forms.RestoreAgentForm,
     "copy": forms.ChainedAgentForm,
 }
-_SECTIONS: Final[dict[str | int, type[forms.Form]]] = {
+_GROUPS: Final[dict[str | int, type[Form]]] = {
+    "backup": forms.BackupGroupForm,
+    "restore": forms.RestoreGroupForm,
+}
+_SECTIONS: Final[dict[str | int, type[Form]]] = {
     "server": forms.ServerForm,
     "drives": forms.DriveForm,
-    "sources": forms.SourceForm,
+    "sources": SourceForm,
 }
 _TYPES: Final = {
     "string_type": "a string",
@@ -47,6 +53,8 @@ def _fault(finding: ErrorDetails, at: Path) -> Fault:
             return Fault(at, str(wrong), wrong.hint if isinstance(wrong, Malformed) else None)
         case "extra_forbidden":
             form = _form_at(at[:-1])
+            if form is forms.BackupAgentForm and at[-1] == "level":
+                return Fault(at, "the level is the whole group's", f"it stands in [{dotted(at[:2])}]")
             hint = nearest(str(at[-1]), _keys(form), "its keys are")
             return Fault(at, f"this is not a key of {form.noun}", hint)
         case "missing" | "too_short" if at == ("drives",):
@@ -78,7 +86,7 @@ def _wrong_type(at: Path, value: Any, wanted: str) -> Fault:
     return Fault(at, f"{quoted(value)} is not {wanted}", _wanted(at))
 
 
-def _form_at(at: Path) -> type[forms.Form]:
+def _form_at(at: Path) -> type[Form]:
     """The form of the table at a path."""
     if not at:
         return forms.ConfigForm
@@ -86,13 +94,13 @@ def _form_at(at: Path) -> type[forms.Form]:
     if section not in _AGENTS:
         return _SECTIONS[section]
     if depth == 2:
-        return forms.RestoreGroupForm if section == "restore" else forms.WritingForm
+        return _GROUPS.get(section, forms.WritingForm)
     if at[-1] in ("lag_max", "checkpoint") and section != "restore":
         return forms.LimitForm
     return _AGENTS[section]
 
 
-def _keys(form: type[forms.Form]) -> list[str]:
+def _keys(form: type[Form]) -> list[str]:
     return [field.alias or name for name, field in form.model_fields.items()]
 
 
@@ -106,7 +114,9 @@ def _wanted(at: Path) -> str | None:
     if at[0] == "drives" and len(at) == 2:
         return 'a device such as "vtape:tapes/R1", or a table with "device"'
     if at[0] == "sources" and len(at) == 2:
-        return 'a path, or a table with one of "path", "paths", "command" and "producer"'
+        return 'a path, or a table with one of "path", "paths", "command", "raw" and "producer"'
+    if at[0] == "keys" and len(at) == 2:
+        return f'the path of its key file: {dotted(at[1:])} = "keys/{at[1]}.key"'
     if at[-1] in ("lag_max", "checkpoint"):
         return 'for example "64GB", "15min" or { bytes = "64GB", time = "15min" }'
     return None

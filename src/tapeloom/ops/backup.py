@@ -5,64 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from uuid import UUID
 
 import tapeloom
-from tapeloom import _kernel
-from tapeloom.catalog import Catalog, JobRow, JobStatus, Outcome, Place
+from tapeloom import _kernel, kept
+from tapeloom.catalog import Catalog, JobStatus, Outcome, Place
 from tapeloom.catalog.ledger import JobLedger
-from tapeloom.compile import compile_job
 from tapeloom.config import Config
 from tapeloom.device import Device
 from tapeloom.errors import CatalogError, UsageError
 from tapeloom.ident import new_id
+from tapeloom.ops.levels import prune_snapshots
 from tapeloom.ops.mounts import open_configured
-from tapeloom.ops.sources import Named, make_source
-from tapeloom.runtime import Ending, Job, JobObject, JobResult, Objects, Source, State
+from tapeloom.ops.outcome import AgentEnd, BackupResult, run_figures, spool_figures, troubles_by_source
+from tapeloom.ops.sources import Named, job_sources
+from tapeloom.runtime import Job, JobObject, JobResult, Objects, Source, State
 from tapeloom.runtime.objects import in_words
-from tapeloom.runtime.producer import ProducerSource
-from tapeloom.runtime.spool import SpoolDisk, SpoolStatistics
+from tapeloom.runtime.spool import SpoolDisk
 from tapeloom.schedule import NONE, Feed, Kind, Schedule
-from tapeloom.volume.header import Level
+from tapeloom.volume.header import Content, Level
 from tapeloom.volume.writer import Errand, VolumeWriter, Whose
-
-
-@dataclass(frozen=True, slots=True)
-class AgentEnd:
-    """How one media agent ended, by name."""
-
-    agent: str
-    group: str
-    drive: str
-    ending: Ending
-    why: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BackupResult:
-    """What became of a backup. `table` has a row for each copy; `untouched` names sources that were never begun;
-    `remarks` say what sources left out on purpose."""
-
-    job: UUID
-    status: JobStatus
-    objects: list[JobObject]
-    agents: list[AgentEnd]
-    table: list[JobRow]
-    untouched: list[str]
-    stopped: bool
-    seconds: float
-    remarks: list[str]
-
-    @property
-    def bytes(self) -> int:
-        return sum(item.bytes for item in self.objects)
-
-    @property
-    def exit_status(self) -> int:
-        if self.status is JobStatus.COMPLETE:
-            return 0
-        return 3 if not any(row.blocks_safe for row in self.table) else 1
 
 
 class Backup:
@@ -85,6 +47,11 @@ class Backup:
         self._catalog = catalog
         self._groups = groups
         self._sources = sources
+
+    @property
+    def levels(self) -> dict[str, Level]:
+        """What each source's object is going to be."""
+        return {one.name: one.level if isinstance(one, Named) else Level.FULL for one in self._sources}
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> BackupResult:
         """Runs to the end and writes the outcome into the catalog, also where it raises a bug or a CatalogError."""
@@ -110,7 +77,8 @@ class Backup:
             )
             for one in result.agents
         ]
-        remarks = [one.remark for one in self._sources if isinstance(one, Named) and one.remark]
+        named = [one for one in self._sources if isinstance(one, Named)]
+        remarks = [remark for one in named for remark in one.remarks]
         table = self._catalog.job_table(self.id)
         well = result.well and not untouched and all(row.copy.status == "complete" for row in table)
         status = (
@@ -123,9 +91,9 @@ class Backup:
         self._catalog.finish_job(
             self.id, status, report=self._report(result, agents, untouched, bug) | {"remarks": remarks}
         )
-        return BackupResult(
-            self.id, status, result.objects, agents, table, untouched, result.stopped, result.seconds, remarks
-        )
+        prune_snapshots(self._catalog, [one.name for one in named])
+        objects = [item for item in result.objects if item.content != Content.INDEX or item.troubles]
+        return BackupResult(self.id, status, objects, agents, table, untouched, result.stopped, result.seconds, remarks)
 
     def _report(
         self, result: JobResult, agents: Sequence[AgentEnd], untouched: Sequence[str], bug: BaseException | None
@@ -144,30 +112,12 @@ class Backup:
                     "ending": one.ending.value,
                     "why": one.why,
                     **run_figures(self.job.agent_statistics(rows[one.agent])),
-                    **_spool_figures(self.job.spooled(rows[one.agent])),
+                    **spool_figures(self.job.spooled(rows[one.agent])),
                 }
                 for one in agents
             ],
-            "troubles": {item.source: list(item.troubles) for item in result.objects if item.troubles},
+            "troubles": troubles_by_source(result.objects),
         }
-
-
-def run_figures(statistics: _kernel.AgentStatistics) -> dict[str, object]:
-    """What an agent did, for reports: run lengths reached, calls, time inside the drive."""
-    return {
-        "blocks": statistics.blocks,
-        "bytes": statistics.bytes,
-        "runs": statistics.runs,
-        "short_runs": statistics.short_runs,
-        "blocks_per_run": round(statistics.blocks / statistics.runs, 1) if statistics.runs else None,
-        "device_calls": statistics.calls,
-        "device_seconds": round(statistics.device_ns / 1e9, 3),
-        "sleeps": statistics.sleeps,
-    }
-
-
-def _spool_figures(statistics: SpoolStatistics | None) -> dict[str, object]:
-    return {} if statistics is None else {"spooled_blocks": statistics.blocks, "spooled_bytes": statistics.bytes}
 
 
 class _Recorder:
@@ -187,6 +137,8 @@ class _Recorder:
             content=item.content,
             level=Level(item.level),
             parent=item.parent,
+            codec=item.codec,
+            key=item.key,
             copies=self._copies[item.stream],
         )
 
@@ -198,6 +150,7 @@ class _Recorder:
             bytes=item.bytes,
             files=item.files,
             troubles=item.troubles,
+            step=item.step,
         )
 
     def object_digest(self, item: JobObject) -> None:
@@ -211,6 +164,7 @@ def open_backup(
     groups: Sequence[str] | None = None,
     producers: Mapping[str, Source] | None = None,
     on_waiting: Callable[[str], None] = lambda source: None,
+    level: Level | None = None,
 ) -> Iterator[Backup]:
     """Compiles, and opens everything that the job needs; nothing is written yet.
 
@@ -223,6 +177,8 @@ def open_backup(
         program that attaches (see `tapeloom.attach`).
     on_waiting
         Told the name of such a source when its program can attach.
+    level
+        What the objects of files are to be; None: what the group of each says. A source's first is always full.
 
     Raises
     ------
@@ -231,10 +187,9 @@ def open_backup(
     HeldError
         A drive or the state folder is in another process's hands.
     """
-    schedule = compile_job(config, groups)
+    schedule = kept.schedule(config, groups)
     _refuse_restore_groups(config, schedule)
     here = producers or {}
-    sources = [_source(config, str(name), here, on_waiting) for name in schedule.source_names]
     segments = [
         row
         for row, stream in enumerate(schedule.streams)
@@ -244,6 +199,11 @@ def open_backup(
     hung: set[str] = set()
     with ExitStack() as stack:
         catalog = stack.enter_context(Catalog.open(config.server.state))
+        sources = []
+        for source in job_sources(config, schedule, catalog, level, here, on_waiting):
+            sources.append(source)
+            if isinstance(source, Named):
+                stack.callback(source.close)
         devices = {}
         for name in map(str, schedule.drive_names):
             devices[name] = open_configured(config.drives[name])
@@ -294,14 +254,6 @@ def group_of(schedule: Schedule, agent: int) -> str:
 
 def is_primary(schedule: Schedule, agent: int) -> bool:
     return bool(schedule.agents[agent]["kind"] == Kind.BACKUP)
-
-
-def _source(config: Config, name: str, producers: Mapping[str, Source], on_waiting: Callable[[str], None]) -> Source:
-    if name in producers:
-        return producers[name]
-    if config.sources[name].producer:
-        return ProducerSource(name, config.server.state, lambda: on_waiting(name))
-    return make_source(config.sources[name])
 
 
 def _copies(schedule: Schedule) -> dict[int, list[Place]]:

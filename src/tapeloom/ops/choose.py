@@ -7,23 +7,26 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome
-from tapeloom.errors import Ambiguous, NotFound, RestoreError
+from tapeloom.errors import Ambiguous, NotFound, RestoreError, UsageError
 from tapeloom.runtime.reading import Segment
 
 _ID = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f]{0,12}){0,4}", re.IGNORECASE)
 
 
-def choose_object(catalog: Catalog, name: str, *, partial: bool = False) -> Object:
+def choose_object(catalog: Catalog, name: str, *, at: int | None = None, partial: bool = False) -> Object:
     """A source's newest object, or the object with that id (or an unequivocal beginning of one).
 
-    `partial`: also one that is not whole, or of which no copy is complete.
+    `at`, in ns since 1970 UTC: the newest that is no newer. `partial`: also one that is not whole, or of which no copy
+    is complete.
 
     Raises
     ------
     NotFound
-        There is neither such a source nor such an object.
+        There is neither such a source nor such an object, or none so old.
     RestoreError
         None of the source's objects is whole, with a complete copy.
+    UsageError
+        `at` goes with the name of a source.
     """
     try:
         found = catalog.objects(name)
@@ -31,25 +34,47 @@ def choose_object(catalog: Catalog, name: str, *, partial: bool = False) -> Obje
         if not _ID.fullmatch(name):
             raise
         try:
-            return catalog.object(name)
+            item = catalog.object(name)
         except Ambiguous:
             raise
         except NotFound:
             raise error from None
+        if at is not None:
+            raise UsageError(f"{name} is one object, of {dated(item)}: --at goes with the name of a source") from None
+        return item
+    if at is not None:
+        oldest, found = found[0], [item for item in found if item.as_of <= at]
+        if not found:
+            raise NotFound(f"source {name} has no object of {_minute(at)} or before; its oldest is of {dated(oldest)}")
     usable = [item for item in found if partial or item.status == "complete"]
     if not usable:
         newest = found[-1]
         on_tape = any(copy.volumes for copy in newest.copies)
         rest = "--partial restores what there is" if on_tape else "nothing of it is on tape"
         raise RestoreError(
-            f"source {name} has no object that is whole and has a complete copy: {_why_not(newest)}; {rest}"
+            f"source {name} has no object{'' if at is None else ' so old'} that is whole and has a complete copy: "
+            f"{_why_not(newest)}; {rest}"
         )
     return usable[-1]
 
 
+def restorable(item: Object, *, partial: bool) -> bool:
+    """Whether all of an object can be read back, as far as is known; with `partial`, anything of it."""
+    return item.status == "complete" or (partial and any(copy.volumes for copy in item.copies))
+
+
+def dated(item: Object) -> str:
+    """When an object was made, in the zone of whoever reads it."""
+    return _minute(item.as_of)
+
+
+def _minute(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // 10**9).astimezone():%Y-%m-%d %H:%M}"
+
+
 def _why_not(item: Object) -> str:
     """What keeps the newest object of a source from being restored as it is."""
-    newest = f"the newest, {item.id} of {datetime.fromtimestamp(item.as_of / 1e9).astimezone():%Y-%m-%d %H:%M},"
+    newest = f"the newest, {item.id} of {dated(item)},"
     match item.outcome:
         case Outcome.READING:
             return f"{newest} is still being read, or its job broke off"
@@ -59,10 +84,11 @@ def _why_not(item: Object) -> str:
             why = f" ({item.troubles[-1]})" if item.troubles else ""
             return f"{newest} ends where its source broke off{why}"
         case Outcome.WHOLE:
-            return f"{newest} has {_states(item.copies)}"
+            return f"{newest} has {states(item.copies)}"
 
 
-def _states(copies: Sequence[Copy]) -> str:
+def states(copies: Sequence[Copy]) -> str:
+    """How an object's copies are: `A partial, M1 damaged`."""
     return ", ".join(f"{copy.agent} {copy.status}" for copy in copies) or "no copy"
 
 
@@ -92,7 +118,7 @@ def choose_copies(
     others = [copy for copy in copies if copy.status in (CopyStatus.PARTIAL, CopyStatus.DAMAGED)]
     if not complete and not partial:
         raise RestoreError(
-            f"object {item.id} of {item.source} has no complete copy to read ({_states(copies)}); --partial restores "
+            f"object {item.id} of {item.source} has no complete copy to read ({states(copies)}); --partial restores "
             "what there is"
         )
     return complete + others

@@ -20,7 +20,8 @@ from tapeloom.compile import compile_job
 from tapeloom.config import Config, load
 from tapeloom.errors import TapeloomError, UsageError
 from tapeloom.limits import MIB
-from tapeloom.ops.backup import BackupResult, open_backup
+from tapeloom.ops.backup import open_backup
+from tapeloom.ops.outcome import BackupResult
 from tapeloom.ops.restore import restore
 from tapeloom.ops.verify import VerifyResult, verify
 from tapeloom.picture import svg

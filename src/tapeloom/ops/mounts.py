@@ -11,6 +11,7 @@ from tapeloom import _kernel
 from tapeloom.device import Device, open_drive
 from tapeloom.errors import NotFound, PositionLost
 from tapeloom.runtime.reading import Place
+from tapeloom.runtime.timing import Timing
 from tapeloom.volume.mounting import read_label
 
 if TYPE_CHECKING:
@@ -23,14 +24,23 @@ def open_configured(drive: Drive) -> Device:
     return open_drive(drive.device, name=drive.name, capacity=drive.capacity)
 
 
+def timing_of(drive: Drive) -> Timing:
+    """What is expected of a drive: as the configuration has it, else as drives of its kind are."""
+    return Timing.of(real=drive.device.startswith("/"), rate=drive.rate, locate=drive.locate)
+
+
 class Mounts:
-    """Opens drives as they are needed and keeps them until the end of the `with` block."""
+    """Opens drives as they are needed and keeps them until the end of the `with` block.
+
+    `labels` are the volumes that were mounted, in this order.
+    """
 
     def __init__(self, drives: Mapping[str, Drive], volume_of: Callable[[UUID], Volume]):
         self._drives = drives
         self._volume_of = volume_of
         self._open: dict[str, Device] = {}
         self._places: dict[str, tuple[UUID, Place]] = {}
+        self.labels: list[str] = []
 
     def place(self, volume: UUID) -> Place:
         """See `tapeloom.runtime.reading.Mounts`."""
@@ -49,7 +59,8 @@ class Mounts:
                 f"drive {known.drive}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
                 f"({volume})"
             )
-        place = Place(device)
+        self.labels.append(known.label)
+        place = Place(device, timing_of(self._drives[known.drive]), known.block_bytes)
         self._places[known.drive] = (volume, place)
         return place
 

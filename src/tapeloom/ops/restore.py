@@ -1,64 +1,97 @@
-"""Getting an object back: as a tree or a file in a folder, or as the bare sequence."""
+"""Getting things back: a state as a tree or a file in a folder, or one object as its bare sequence."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tapeloom.agent.extract import Existing, restore_file, restore_tree
+from tapeloom.agent.extract import Existing, TreeRestore, restore_file, restore_raw
 from tapeloom.agent.report import RestoreReport
 from tapeloom.catalog import Catalog, Object
 from tapeloom.config import Config
-from tapeloom.errors import BlockDamaged, RestoreError
-from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, choose_object, segments
+from tapeloom.errors import BlockDamaged, FormatError, RestoreError, UsageError
+from tapeloom.ops.choose import choose_object
+from tapeloom.ops.feeding import Feeding, OnOpen, prove, reading_of, unprovable
 from tapeloom.ops.mounts import Mounts
+from tapeloom.ops.planning import RestorePlan, Stage
+from tapeloom.ops.preparing import Prepared, Request, keys_of, nothing_called_so, prepared, stage_of
+from tapeloom.ops.pruning import prune
 from tapeloom.runtime.reading import Fault, Reading
 from tapeloom.volume.header import Content
-
-REST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What a restore gave. `faults`: blocks that had to be taken from another copy, or could not be had at all;
-    `broken_off`: that is all the source gave, which only a partial restore puts up with."""
+    """What a restore gave. `faults`: blocks that had to be taken from another copy, or could not be had at all; `lost`
+    and `missing`: what none of them could give, and the names of what is missing because of it; `broken_off`: that is
+    all the source gave. Only a partial restore puts up with these. `unproven`: the bytes are not those that an object's
+    digest was made of. `removed` counts names that `delete` removed; `remarks` say how it was done.
+    """
 
     object: Object
     report: RestoreReport
     faults: list[Fault] = field(default_factory=list)
     lost: str | None = None
     broken_off: bool = False
+    missing: list[str] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
+    removed: int = 0
+    remarks: list[str] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
+    """Labels, in the order in which they were mounted."""
 
     @property
     def exit_status(self) -> int:
-        return 1 if self.lost or self.broken_off or self.report.troubles else 0
+        return 1 if self.lost or self.broken_off or self.unproven or self.report.troubles else 0
 
 
 @contextmanager
 def open_object(
-    config: Config, name: str, *, copy: str | None = None, volume: str | None = None, partial: bool = False
+    config: Config,
+    name: str,
+    *,
+    copy: str | None = None,
+    volume: str | None = None,
+    partial: bool = False,
+    keys: Sequence[Path] = (),
 ) -> Iterator[tuple[Object, Reading]]:
     """An object's sequence, on its way from its copies.
 
     `name` is a source's name (its newest object) or an object's id. Without `copy` and `volume` a block that is damaged
     on one copy is taken from another. Where the source broke off, the sequence ends with a FormatError, but for
-    `partial`.
+    `partial`. `reading.sequence.proof()` at its end proves the object's digest. `keys` are key files beside those of
+    the configuration.
     """
+    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))) as (
+        stage,
+        reading,
+    ):
+        yield stage.item, reading
+
+
+@contextmanager
+def _opened(config: Config, wanted: Request) -> Iterator[tuple[Stage, Reading]]:
+    """One object alone, all of it."""
+    partial = wanted.partial
     with Catalog.open(config.server.state, readonly=True) as catalog:
-        item = choose_object(catalog, name, partial=partial)
-        copies = [
-            segments(catalog, chosen)
-            for chosen in choose_copies(catalog, item, agent=copy, volume=volume, partial=partial)
-        ]
-        with Mounts(config.drives, catalog.volume) as mounts:
-            blocks, block_bytes = blocks_of(item, copies), block_bytes_max(catalog, copies)
-            if not blocks:
-                raise RestoreError(f"nothing of object {item.id} of {item.source} is on tape")
-            with Reading(item.id, blocks, copies, mounts, block_bytes, partial=partial) as reading:
-                yield item, reading
+        item = choose_object(catalog, wanted.name, partial=partial)
+        stage = stage_of(catalog, item, copy=wanted.copy, volume=wanted.volume, partial=partial)
+        keys = keys_of(config, [item], wanted.keys)
+        with (
+            Mounts(config.drives, catalog.volume) as mounts,
+            reading_of(stage, mounts, keys, partial=partial) as reading,
+        ):
+            yield stage, reading
+
+
+def plan_restore(config: Config, wanted: Request) -> RestorePlan:
+    """What `restore_as_asked` would read. No tape is touched. Raises as that does, but for what tapes and the target
+    may do."""
+    with prepared(config, wanted) as ready:
+        return ready.plan
 
 
 def restore(
@@ -72,56 +105,157 @@ def restore(
     existing: Existing = "fail",
     in_place: bool = False,
     numeric_owner: bool = False,
-    on_open: Callable[[Object, Reading], None] = lambda item, reading: None,
+    on_open: OnOpen = lambda stage, reading: None,
 ) -> RestoreResult:
-    """Restores an object into the folder `target`.
+    """Restores a source's newest state, or that of the object `name`: see `restore_as_asked`."""
+    return restore_as_asked(
+        config,
+        Request(name, copy=copy, volume=volume, partial=partial),
+        target,
+        existing=existing,
+        in_place=in_place,
+        numeric_owner=numeric_owner,
+        on_open=on_open,
+    )
+
+
+def restore_as_asked(
+    config: Config,
+    wanted: Request,
+    target: Path,
+    *,
+    existing: Existing = "fail",
+    in_place: bool = False,
+    numeric_owner: bool = False,
+    on_open: OnOpen = lambda stage, reading: None,
+) -> RestoreResult:
+    """Restores a state into the folder `target`.
 
     A tree's root lands on `target` itself; a command's or a program's sequence becomes a file in it with the source's
-    name. `on_open` is told what is about to be restored; `reading.sequence.offset` says how far it is, at any time.
+    name. An increment's state is made from the chain that it ends. `on_open` is told what is about to be read;
+    `reading.sequence.offset` says how far it is, at any time.
 
     Raises
     ------
-    NotFound, RestoreError, FormatError, DeviceError
+    UsageError, NotFound, RestoreError, FormatError, SealError, DeviceError
     """
-    with open_object(config, name, copy=copy, volume=volume, partial=partial) as (item, reading):
-        on_open(item, reading)
-        try:
-            if item.content == Content.PAX:
-                report = restore_tree(
-                    reading.sequence, target, existing=existing, in_place=in_place, numeric_owner=numeric_owner
-                )
-            else:
-                report = _one_file(item, reading, target, existing)
-            reading.sequence.skip(REST)
-        except BlockDamaged as damaged:
-            raise RestoreError(
-                f"object {item.id} of {item.source}: {reading.lost or damaged}; what was restored before is whole"
-            ) from None
-        return _result(item, report, reading)
+    if wanted.delete and not in_place:
+        raise UsageError("--delete goes with --in-place: without it the folder has to be empty")
+    with prepared(config, wanted) as ready, Mounts(config.drives, ready.volume_of) as mounts:
+        feeding = Feeding(ready, mounts, partial=wanted.partial, on_open=on_open)
+        plan = ready.plan
+        removed = 0
+        if plan.chain.wanted.content != Content.PAX:
+            report = _one_file(feeding, plan.stages[0], target, existing)
+        else:
+            prunes = wanted.delete and plan.indexed
+            if prunes and target.is_dir():
+                removed += prune(target, _state(ready), in_the_way_only=True)
+            with TreeRestore(
+                target,
+                existing=existing,
+                in_place=in_place,
+                numeric_owner=numeric_owner,
+                again=not plan.indexed and len(plan.stages) > 1,
+                delete=wanted.delete,
+                renamed=ready.renamed,
+            ) as tree:
+                feeding.feed(tree)
+                report = tree.finish()
+            if wanted.paths and not (report.files or report.folders or report.others):
+                raise nothing_called_so(plan.chain.wanted)
+            if prunes and not (feeding.lost or feeding.unproven):
+                removed += prune(target, _state(ready))
+        return RestoreResult(
+            plan.chain.wanted,
+            report,
+            feeding.faults,
+            "; ".join(feeding.lost) or None,
+            feeding.broken_off,
+            feeding.missing,
+            feeding.unproven,
+            removed + report.removed,
+            [*plan.remarks, *feeding.remarks],
+            mounts.labels,
+        )
 
 
-def _result(item: Object, report: RestoreReport, reading: Reading) -> RestoreResult:
-    return RestoreResult(item, report, list(reading.faults), reading.lost, reading.sequence.broken_off)
+def _state(ready: Prepared) -> Iterator[tuple[bytes, int]]:
+    from tapeloom.index import final_state
+
+    return final_state([ready.indexes[item.id] for item in ready.plan.chain.objects])
 
 
-def _one_file(item: Object, reading: Reading, target: Path, existing: Existing) -> RestoreReport:
+def _one_file(feeding: Feeding, stage: Stage, target: Path, existing: Existing) -> RestoreReport:
     target.mkdir(parents=True, exist_ok=True)
-    bytes_written = restore_file(reading.sequence, target / item.source, replace=existing == "replace")
+    with feeding.reading(stage) as reading:
+        bytes_written = restore_file(reading.sequence, target / stage.item.source, replace=existing == "replace")
     return RestoreReport(files=1, bytes=bytes_written)
 
 
+def restore_onto(config: Config, wanted: Request, target: Path, *, replace: bool = False) -> RestoreResult:
+    """Restores an image, the object of a `raw` source, onto the block device `target`, or as the file `target`; with
+    `replace` also where that is there already.
+
+    Raises
+    ------
+    UsageError, NotFound, RestoreError, FormatError, SealError, DeviceError
+        FormatError also for an object that is no image.
+    """
+    if wanted.paths or wanted.at is not None or wanted.delete:
+        raise UsageError("--onto takes a whole image: no PATH, --at or --delete goes with it")
+    with _opened(config, wanted) as (stage, reading):
+        item = stage.item
+        if item.content != Content.PAX:
+            raise FormatError(f"object {item.id} of {item.source} is no image: --to DIR takes it")
+        try:
+            written = restore_raw(reading.sequence, target, replace=replace)
+            wrong = prove(stage, reading)
+        except BlockDamaged as damaged:
+            raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
+        return RestoreResult(
+            item,
+            RestoreReport(files=1, bytes=written),
+            list(reading.faults),
+            reading.lost,
+            reading.sequence.broken_off,
+            unproven=[wrong] if wrong else [],
+            remarks=unprovable(reading),
+        )
+
+
 def cat(
-    config: Config, name: str, fd: int, *, copy: str | None = None, volume: str | None = None, partial: bool = False
+    config: Config,
+    name: str,
+    fd: int,
+    *,
+    copy: str | None = None,
+    volume: str | None = None,
+    partial: bool = False,
+    keys: Sequence[Path] = (),
 ) -> RestoreResult:
     """Writes an object's sequence to the descriptor `fd`. Raises BrokenPipeError as it comes."""
     written = 0
-    with open_object(config, name, copy=copy, volume=volume, partial=partial) as (item, reading):
+    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))) as (
+        stage,
+        reading,
+    ):
+        item = stage.item
         try:
             while (payload := reading.sequence.payload()) is not None:
                 while payload:
                     n = os.write(fd, payload)
                     written += n
                     payload = payload[n:]
+            wrong = prove(stage, reading)
         except BlockDamaged as damaged:
             raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
-        return _result(item, RestoreReport(files=0, bytes=written), reading)
+        return RestoreResult(
+            item,
+            RestoreReport(files=0, bytes=written),
+            list(reading.faults),
+            reading.lost,
+            reading.sequence.broken_off,
+            unproven=[wrong] if wrong else [],
+            remarks=unprovable(reading),
+        )

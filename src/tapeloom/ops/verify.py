@@ -91,7 +91,9 @@ def _choose(
 ) -> tuple[list[tuple[Object, Copy]], list[tuple[Object, Copy]]]:
     if volume is not None:
         catalog.volume(volume)  # NotFound
-    items: Sequence[Object] = catalog.objects() if name is None else [choose_object(catalog, name, partial=True)]
+    items: Sequence[Object] = (
+        catalog.objects(indexes=True) if name is None else [choose_object(catalog, name, partial=True)]
+    )
     chosen: list[tuple[Object, Copy]] = []
     passed_over: list[tuple[Object, Copy]] = []
     for item in items:

@@ -1,0 +1,80 @@
+"""Which objects make up a state: a full one, and the increments that lead from it to the wanted one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from tapeloom.catalog import Catalog, Object
+from tapeloom.errors import RestoreError
+from tapeloom.ops.choose import choose_object, dated, restorable, states
+from tapeloom.volume.header import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Objects of one source, the oldest first; each but the first is an increment to the one before. `remarks` are
+    sentences on what a partial restore does without."""
+
+    objects: tuple[Object, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> Object:
+        """The object whose state it is."""
+        return self.objects[-1]
+
+
+def find_chain(
+    catalog: Catalog, name: str, *, at: int | None = None, single: bool = False, partial: bool = False
+) -> Chain:
+    """The chain that ends with the object `name` (see `choose_object`).
+
+    `at`, in ns since 1970 UTC: a source's newest object that is no newer. `single`: that object alone, though it may be
+    an increment. `partial`: also one that is not whole, and what is left of a chain that has lost its beginning.
+
+    Raises
+    ------
+    NotFound
+        There is neither such a source nor such an object, or none so old.
+    RestoreError
+        None of the source's objects is whole, with a complete copy; or a link of the chain is missing. The sentence
+        says which, and what can be restored all the same.
+    """
+    item = choose_object(catalog, name, at=at, partial=partial)
+    if single or item.level is Level.FULL:
+        return Chain((item,))
+    known = {one.id: one for one in catalog.objects(item.source)}
+    links, broken = _follow(item, known, partial=partial)
+    if broken is None:
+        return Chain(links)
+    if not partial:
+        raise RestoreError(f"{broken}; {_instead(item, known)}")
+    return Chain(links, (f"{broken}: what did not change since then is missing",))
+
+
+def _follow(item: Object, known: Mapping[UUID, Object], *, partial: bool) -> tuple[tuple[Object, ...], str | None]:
+    """The chain as far back as it goes, oldest first; and where it is broken, how."""
+    links = [item]
+    while (link := links[0]).level is not Level.FULL:
+        child = f"object {link.id} of {link.source} ({link.level.name.lower()}, of {dated(link)})"
+        if link.parent is None or (link.parent in known and known[link.parent].as_of >= link.as_of):
+            return tuple(links), f"{child} is an increment, but the catalog does not say to what"
+        parent = known.get(link.parent)
+        if parent is None:
+            return tuple(links), f"{child} is an increment to object {link.parent}, which the catalog does not know"
+        if not restorable(parent, partial=partial):
+            why = states(parent.copies) if parent.outcome == "whole" else f"{parent.outcome} and not whole"
+            return tuple(links), f"{child} is an increment to object {parent.id} of {dated(parent)}, which is {why}"
+        links.insert(0, parent)
+    return tuple(links), None
+
+
+def _instead(item: Object, known: Mapping[UUID, Object]) -> str:
+    """What can be restored in place of a chain that is broken."""
+    single = f"--single restores what {item.id} holds by itself"
+    for older in reversed([one for one in known.values() if one.as_of < item.as_of]):
+        if restorable(older, partial=False) and _follow(older, known, partial=False)[1] is None:
+            return f"the newest state that can be restored is that of object {older.id} of {dated(older)}; {single}"
+    return f"no older state can be restored either; {single}"

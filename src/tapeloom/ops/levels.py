@@ -1,0 +1,105 @@
+"""Which object a new one is an increment to, and which snapshots are still needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from tapeloom.agent.snapshot import Snapshot
+from tapeloom.catalog import Catalog, Object, Outcome
+from tapeloom.errors import NotFound, TapeloomError
+from tapeloom.volume.header import Content, Level
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a new object of a source begins from: `since` is the snapshot of its `parent`, both None for a full one.
+
+    `remark` says why it is a full one though an increment was asked for, where that is worth a word.
+    """
+
+    level: Level = Level.FULL
+    parent: UUID | None = None
+    since: Snapshot | None = None
+    remark: str | None = None
+
+
+def choose_start(
+    catalog: Catalog,
+    source: str,
+    wanted: Level,
+    misfit: Callable[[Snapshot], str | None],
+    open_snapshot: Callable[[Path], Snapshot],
+) -> Start:
+    """The newest object that an increment can build on: whole, with a complete copy, as all that it builds on itself,
+    and with a snapshot that fits the source as it is configured now.
+
+    Parameters
+    ----------
+    misfit
+        Says why a snapshot cannot serve, or None.
+    open_snapshot
+        Opens the snapshot that is kept under a path; raises TapeloomError where that cannot be done.
+    """
+    if wanted is Level.FULL:
+        return Start()
+    try:
+        known = {one.id: one for one in catalog.objects(source)}
+    except NotFound:
+        return Start()  # the first is always full, and nobody wonders why
+    why: str | None = None
+    for one in reversed(known.values()):
+        if one.content != Content.PAX or (wanted is Level.DIFFERENTIAL and one.level is not Level.FULL):
+            continue
+        unfit = broken_link(known, one)
+        if unfit is None:
+            try:
+                since = open_snapshot(catalog.snapshot_path(one))
+            except TapeloomError as error:
+                unfit = str(error)
+            else:
+                unfit = misfit(since)
+                if unfit is None and since.object_id == one.id:
+                    return Start(wanted, one.id, since)
+                since.close()
+                unfit = unfit or f"its snapshot is that of object {since.object_id}"
+        why = why or f"object {one.id} cannot be built on: {unfit}"
+    return Start(remark=f"{source}: a full backup instead of one that is {wanted.name.lower()}; {why}" if why else None)
+
+
+def broken_link(known: Mapping[UUID, Object], one: Object) -> str | None:
+    """Why `one`, or something that it builds on, cannot be restored; None where it can."""
+    link = one
+    while True:
+        if link.status != "complete":
+            return f"{'it' if link is one else f'object {link.id}, which it builds on,'} is {link.status}"
+        if link.parent is None:
+            return None
+        if link.parent not in known:
+            return f"object {link.parent}, which it builds on, is not in the catalog"
+        link = known[link.parent]
+
+
+def prune_snapshots(catalog: Catalog, sources: Iterable[str]) -> None:
+    """Removes the snapshots that no increment can begin from any more.
+
+    Kept are those of a source's newest object that can be restored, of the newest such full one, and of whole ones that
+    came after and whose copies may still become complete.
+    """
+    for source in sources:
+        try:
+            known = {one.id: one for one in catalog.objects(source)}
+        except NotFound:
+            continue
+        good = [one for one in known.values() if broken_link(known, one) is None]
+        newest = good[-1:]
+        full = [one for one in good if one.level is Level.FULL][-1:]
+        kept = {one.id for one in newest + full}
+        for one in known.values():
+            hopeful = one.outcome is Outcome.WHOLE and not (newest and one.as_of <= newest[0].as_of)
+            if one.id not in kept and not hopeful:
+                with suppress(FileNotFoundError):
+                    catalog.snapshot_path(one).unlink()

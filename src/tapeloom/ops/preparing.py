@@ -1,0 +1,234 @@
+"""From a name, a time and paths to a plan: the chain, its file indexes, the copies of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from tapeloom.catalog import Catalog, CopyStatus, Object, Volume
+from tapeloom.config import Config
+from tapeloom.errors import NotFound, RestoreError, SealError, TapeloomError, UsageError
+from tapeloom.ops.chain import Chain, find_chain
+from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, dated, segments
+from tapeloom.ops.mounts import timing_of
+from tapeloom.ops.planning import Part, Planner, RestorePlan, Stage
+from tapeloom.volume.header import Content, Level
+
+if TYPE_CHECKING:
+    from tapeloom.index import Index, Share, Wanted
+    from tapeloom.seal import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be restored.
+
+    `name` is a source's name or an object's id, `at` (ns since 1970 UTC) the time of a source's state, None: now.
+    `paths` are paths or patterns below the source's root, none: all. `single`: one object alone, though it may be an
+    increment. `copy` (an agent's name) or `volume` (a label) restrict what is read; `partial` puts up with copies that
+    are not complete and sources that broke off. `delete`: what the state does not have is to go.
+    `keys` are key files beside those of the configuration.
+    """
+
+    name: str
+    paths: tuple[str, ...] = ()
+    at: int | None = None
+    single: bool = False
+    copy: str | None = None
+    volume: str | None = None
+    partial: bool = False
+    delete: bool = False
+    keys: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan and what its running needs. `indexes` and `parts`, by object, are there where the state was made from file
+    indexes; `wanted` is asked for each entry where it was not; `renamed`: data that is wanted under another of its
+    names alone."""
+
+    plan: RestorePlan
+    volume_of: Callable[[UUID], Volume]
+    keys: KeyRing | None = None
+    indexes: Mapping[UUID, Index] = field(default_factory=dict)
+    parts: Mapping[UUID, Sequence[Part]] = field(default_factory=dict)
+    wanted: Wanted | None = None
+    renamed: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+@contextmanager
+def prepared(config: Config, request: Request) -> Iterator[Prepared]:
+    """The plan, with catalog and file indexes open.
+
+    Raises
+    ------
+    UsageError
+        Paths, or `delete`, of what is no tree.
+    NotFound
+        There is no such source, object, copy or time, or nothing is called as the paths say.
+    RestoreError
+        A link of the chain is missing, or no copy is complete, or `delete` lacks a file index.
+    """
+    with ExitStack() as stack:
+        catalog = stack.enter_context(Catalog.open(config.server.state, readonly=True))
+        chain = find_chain(catalog, request.name, at=request.at, single=request.single, partial=request.partial)
+        item = chain.wanted
+        if item.content != Content.PAX and (request.paths or request.delete):
+            what = "there are no paths in it" if request.paths else "--delete has no meaning"
+            raise UsageError(f"{item.source} is one sequence of bytes and no tree: {what}")
+        if request.paths and request.delete:
+            raise UsageError("--delete goes with a whole state: leave it or the paths out")
+        keys = keys_of(config, chain.objects, request.keys)
+        stages = [
+            stage_of(catalog, one, copy=request.copy, volume=request.volume, partial=request.partial)
+            for one in chain.objects
+        ]
+        preparing = _Preparing(chain, stages, keys, planner_of(config, catalog), catalog.volume)
+        remarks = list(keys.remarks) if keys is not None else []
+        if item.content != Content.PAX or (len(stages) == 1 and not request.paths and not _wants_index(item, request)):
+            yield preparing.whole(remarks)
+            return
+        indexes, lacking = _open_indexes(stack, catalog, chain, keys)
+        if not lacking:
+            yield preparing.indexed(indexes, _wanted(request.paths), remarks)
+        elif request.delete and not (request.single and item.level is not Level.FULL):
+            raise RestoreError(f"--delete has to know all names of the state: {lacking[0]}")
+        else:
+            how = "they are applied whole, one after another" if len(stages) > 1 else "all of it is read"
+            unless_asked = [f"{lacking[0]}: {how}"] if request.paths or len(stages) > 1 else []
+            yield preparing.whole([*remarks, *unless_asked], _wanted(request.paths))
+
+
+def _wants_index(item: Object, request: Request) -> bool:
+    """Whether all of one object is restored better with its file index: to go on behind damage, or to know what to
+    delete. (An increment by itself says what is to be deleted.)"""
+    return request.partial or (request.delete and item.level is Level.FULL)
+
+
+def _wanted(paths: Sequence[str]) -> Wanted | None:
+    if not paths:
+        return None
+    from tapeloom.index import Wanted
+
+    return Wanted.parse(paths, below=True)
+
+
+def _open_indexes(
+    stack: ExitStack, catalog: Catalog, chain: Chain, keys: KeyRing | None
+) -> tuple[dict[UUID, Index], list[str]]:
+    """The file indexes of a chain's objects, and sentences on those that are lacking."""
+    from tapeloom.ops.indexes import open_index
+
+    found: dict[UUID, Index] = {}
+    lacking = []
+    for item in chain.objects:
+        why = "is not there"
+        try:
+            index = open_index(catalog, item, keys)
+        except SealError:
+            raise
+        except TapeloomError as error:
+            index, why = None, f"cannot be used ({error})"
+        if index is None:
+            lacking.append(f"the file index of object {item.id} {why}")
+        else:
+            found[item.id] = stack.enter_context(index)
+    return found, lacking
+
+
+@dataclass(frozen=True, slots=True)
+class _Preparing:
+    """The two ways to a plan."""
+
+    chain: Chain
+    stages: Sequence[Stage]
+    keys: KeyRing | None
+    planner: Planner
+    volume_of: Callable[[UUID], Volume]
+
+    def whole(self, remarks: Sequence[str], wanted: Wanted | None = None) -> Prepared:
+        """All objects as they are, the oldest first."""
+        plan = self.planner.plan(self.chain, self.stages, indexed=False, remarks=remarks)
+        return Prepared(plan, self.volume_of, self.keys, wanted=wanted)
+
+    def indexed(self, indexes: Mapping[UUID, Index], wanted: Wanted | None, remarks: Sequence[str]) -> Prepared:
+        """The entries that make up the state, each from the object that has its newest version."""
+        from tapeloom.index import final_rows
+
+        shares = final_rows([indexes[stage.item.id] for stage in self.stages], wanted)
+        if wanted is not None and not any(share.entries for share in shares):
+            raise nothing_called_so(self.chain.wanted)
+        parts = {stage.item.id: parts_of(share) for stage, share in zip(self.stages, shares, strict=True)}
+        stages = [
+            replace(stage if share.whole else stage.only(parts[stage.item.id]), entries=share.entries)
+            for stage, share in zip(self.stages, shares, strict=True)
+        ]
+        plan = self.planner.plan(self.chain, stages, indexed=True, remarks=remarks)
+        renamed = {one.target: one.link for share in shares for one in reversed(share.pulled)}
+        return Prepared(plan, self.volume_of, self.keys, indexes, parts, renamed=renamed)
+
+
+def nothing_called_so(item: Object) -> NotFound:
+    """Paths were asked for that a state does not have."""
+    return NotFound(
+        f"nothing in {item.source} of {dated(item)} is called as the paths say; the verb `files {item.id}` lists what "
+        "there is"
+    )
+
+
+def parts_of(share: Share) -> list[Part]:
+    """What is wanted of one sequence, with the data of hard links whose first name is not wanted: ascending, joined
+    where they meet."""
+    pulled = [(one.begin, one.end) for one in share.pulled]
+    joined: list[Part] = []
+    for begin, end in sorted([*map(tuple, share.parts.tolist()), *pulled]):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def keys_of(config: Config, items: Sequence[Object], files: Sequence[Path] = ()) -> KeyRing | None:
+    """The keys of the configuration and of `files`, where any of the objects is sealed. Raises SealError where one is
+    lacking: before any tape is looked for."""
+    sealed = [(item, item.key) for item in items if item.key is not None]
+    if not sealed:
+        return None
+    from tapeloom.seal import KeyRing
+
+    keys = KeyRing.load(config.keys)
+    for file in files:
+        keys.add_file(file)
+    for item, key in sealed:
+        try:
+            keys.find(key)
+        except SealError as error:
+            raise SealError(f"object {item.id} of {item.source} is {error}") from None
+    return keys
+
+
+def stage_of(
+    catalog: Catalog, item: Object, *, copy: str | None = None, volume: str | None = None, partial: bool = False
+) -> Stage:
+    """All of an object, from the copies that may be asked. Raises NotFound, RestoreError."""
+    chosen = choose_copies(catalog, item, agent=copy, volume=volume, partial=partial)
+    copies = tuple(tuple(segments(catalog, one)) for one in chosen)
+    blocks = blocks_of(item, copies)
+    if not blocks:
+        raise RestoreError(f"nothing of object {item.id} of {item.source} is on tape")
+    complete = sum(one.status is CopyStatus.COMPLETE for one in chosen)
+    return Stage(item, copies, complete, blocks, block_bytes_max(catalog, copies))
+
+
+def planner_of(config: Config, catalog: Catalog) -> Planner:
+    """What chooses copies and order, for the drives and volumes that there are."""
+    return Planner(
+        catalog.volume,
+        {name: timing_of(drive) for name, drive in config.drives.items()},
+        {volume.id: number for number, volume in enumerate(catalog.volumes())},
+    )

@@ -1,0 +1,194 @@
+"""Increments: what they begin from, what they hold, and what is kept beside the catalog for them."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from ops_world import World
+
+from tapeloom.catalog import JobStatus, Object
+from tapeloom.index import Index
+from tapeloom.ops.outcome import BackupResult
+from tapeloom.volume.header import Content, Level
+
+FULL, INCREMENTAL, DIFFERENTIAL = Level.FULL, Level.INCREMENTAL, Level.DIFFERENTIAL
+LONG_AGO_NS = 1_600_000_000 * 10**9
+
+
+class Week(World):
+    """One source onto one drive, mirrored twice. Its files get their stamps long before anything reads them."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.chain(sources=["D1"])
+        self.root = self.data("D1", 30_000)
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until the file system's clock has left the moment of the last change: stamps of that moment are not
+        trusted."""
+        probe = self.folder / "probe"
+        probe.touch()
+        begun = probe.stat().st_mtime_ns
+        while probe.stat().st_mtime_ns < begun + 50_000_000:
+            os.utime(probe)
+
+    def taken(self, level: Level) -> tuple[Object, BackupResult]:
+        self.settle()
+        result = self.backup(level=level)
+        return self.object("D1"), result
+
+    def names(self, name: str) -> set[str]:
+        """What the archive of an object holds, folders with their closing slash."""
+        with tarfile.open(fileobj=io.BytesIO(self.sequence(name))) as tar:
+            return {one.name + ("/" if one.isdir() else "") for one in tar}
+
+
+@pytest.fixture
+def week(tmp_path: Path) -> Week:
+    return Week(tmp_path)
+
+
+def test_the_first_is_full_whatever_was_asked_for(week: Week) -> None:
+    one, result = week.taken(INCREMENTAL)
+    assert (one.level, one.parent) == (FULL, None)
+    assert (result.status, result.remarks) == (JobStatus.COMPLETE, [])
+
+
+def test_an_increment_holds_what_changed_and_names_its_parent(week: Week) -> None:
+    full, _ = week.taken(FULL)
+    (week.root / "file-1").write_bytes(b"new")
+    one, result = week.taken(INCREMENTAL)
+    assert (one.level, one.parent, result.exit_status) == (INCREMENTAL, full.id, 0)
+    assert week.names("D1") == {"./file-1"}
+    two, _ = week.taken(INCREMENTAL)
+    assert (two.parent, week.names("D1")) == (one.id, set())
+    headers = [met.header for met in week.on_tape("R3", "R3-0001") if met.header and met.header.object == two.id]
+    assert {(header.level, header.parent) for header in headers} == {(INCREMENTAL, one.id)}
+
+
+def test_a_differential_builds_on_the_newest_full_one(week: Week) -> None:
+    full, _ = week.taken(FULL)
+    (week.root / "file-1").write_bytes(b"new")
+    week.taken(INCREMENTAL)
+    (week.root / "file-2").write_bytes(b"newer")
+    one, _ = week.taken(DIFFERENTIAL)
+    assert (one.level, one.parent) == (DIFFERENTIAL, full.id)
+    assert week.names("D1") == {"./file-1", "./file-2"}
+
+
+def test_the_groups_level_is_what_a_job_takes(week: Week) -> None:
+    text = week.file.read_text().replace(
+        "[backup.nightly.A]", '[backup.nightly]\nlevel = "incremental"\n[backup.nightly.A]'
+    )
+    week.file.write_text(text)
+    week.backup()
+    week.settle()
+    week.backup()
+    assert week.object("D1").level is INCREMENTAL
+    week.backup(level=FULL)
+    assert week.object("D1").level is FULL
+
+
+def test_other_rules_take_a_full_one_and_say_so(week: Week) -> None:
+    week.taken(FULL)
+    text = week.file.read_text().replace('D1 = "data/D1"', 'D1 = { path = "data/D1", exclude = ["*.tmp"] }')
+    week.file.write_text(text)
+    one, result = week.taken(INCREMENTAL)
+    assert (one.level, one.parent) == (FULL, None)
+    (remark,) = result.remarks
+    assert "D1: a full backup instead of one that is incremental" in remark
+    assert result.status is JobStatus.COMPLETE
+
+
+@pytest.mark.parametrize("harm", ["missing", "torn", "foreign"])
+def test_without_its_snapshot_an_object_is_not_built_on(week: Week, harm: str) -> None:
+    full, _ = week.taken(FULL)
+    with week.catalog() as catalog:
+        path = catalog.snapshot_path(full)
+    match harm:
+        case "missing":
+            path.unlink()
+        case "torn":
+            path.write_bytes(path.read_bytes()[:-9])
+        case "foreign":
+            path.write_bytes(b"something else")
+    one, result = week.taken(INCREMENTAL)
+    assert one.level is FULL
+    assert str(full.id) in result.remarks[0]
+
+
+def test_an_object_without_a_complete_copy_is_not_built_on(week: Week) -> None:
+    full, _ = week.taken(FULL)
+    week.chain(
+        sources=["D1"],
+        R1='"vtape:tapes/X1?fail_write=10"',
+        R2='"vtape:tapes/X2?fail_write=10"',
+        R3='"vtape:tapes/X3?fail_write=10"',
+    )
+    (week.root / "file-1").write_bytes(os.urandom(200_000))
+    broken, result = week.taken(INCREMENTAL)
+    assert result.exit_status != 0
+    week.chain(sources=["D1"])
+    one, _ = week.taken(INCREMENTAL)
+    assert one.parent == full.id != broken.id
+    assert week.names("D1") == {"./file-1"}
+
+
+def test_snapshots_that_nobody_needs_any_more_go(week: Week) -> None:
+    objects = []
+    for level in (FULL, INCREMENTAL, INCREMENTAL, FULL, INCREMENTAL, INCREMENTAL):
+        (week.root / "file-1").write_bytes(os.urandom(100))
+        objects.append(week.taken(level)[0])
+    kept = {path.name for path in (week.state / "snapshots").iterdir()}
+    assert kept == {f"{one.id}.snapshot" for one in (objects[3], objects[5])}
+    assert {path.name for path in (week.state / "index").iterdir()} == {f"{one.id}.parquet" for one in objects}
+
+
+def test_each_objects_index_is_kept_and_is_on_every_copys_tape(week: Week) -> None:
+    full, _ = week.taken(FULL)
+    (week.root / "file-1").unlink()
+    one, _ = week.taken(INCREMENTAL)
+    with week.catalog() as catalog:
+        for each in (full, one):
+            index = catalog.index_of(each.id)
+            assert index is not None
+            assert (index.content, index.parent, index.status) == (Content.INDEX, each.id, "complete")
+            assert len(index.copies) == len(each.copies) == 3
+            assert week.sequence(str(index.id), copy="M2") == catalog.index_path(each).read_bytes()
+        assert {item.id for item in catalog.objects()} == {full.id, one.id}
+        with Index.open(catalog.index_path(full)) as listed:
+            assert listed.count == 4
+
+
+def test_an_index_that_cannot_be_kept_is_a_trouble_and_the_object_stays_whole(week: Week) -> None:
+    week.state.mkdir()
+    (week.state / "index").write_text("in the way")
+    one, result = week.taken(FULL)
+    assert (one.status, result.exit_status) == ("complete", 1)
+    assert [trouble for trouble in one.troubles if "file index cannot be kept" in trouble]
+    assert week.names("D1") == {"./", "./file-0", "./file-1", "./file-2"}
+
+
+def test_what_is_kept_is_for_its_owner_alone(week: Week) -> None:
+    week.taken(FULL)
+    for name in ("index", "snapshots"):
+        folder = week.state / name
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
+
+
+def test_a_restored_mtime_hides_nothing(week: Week) -> None:
+    week.taken(FULL)
+    changed = week.root / "file-1"
+    before = changed.stat()
+    changed.write_bytes(bytes(before.st_size))
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    touched = week.root / "file-2"
+    os.utime(touched, ns=(LONG_AGO_NS, LONG_AGO_NS))
+    week.taken(INCREMENTAL)
+    assert week.names("D1") == {"./file-1", "./file-2"}
