@@ -67,5 +67,41 @@ GOALS: dict[str, Goal] = {
     "writer_gbs": Goal("plain O_DIRECT writer, absolute", "GB/s"),
     "tape_gbs": Goal("the same, absolute", "GB/s"),
     "restore_bytes": Goal("restoring one of 8 interleaved objects: bytes read : the object's", at_most=1.2),
+    "start_up": Goal("`tapeloom backup` of one tiny file: the whole process", "s", at_most=0.25),
+    "start_up_memory": Goal("the same, peak memory", "MiB"),
+    "small_full": Goal("100,000 files of 4 KiB, full, onto a virtual tape: speed : GNU tar to a file", at_least=1.5),
+    "small_full_seconds": Goal("the same, absolute", "s"),
+    "small_full_tar": Goal("GNU tar", "s"),
+    "small_memory": Goal("the same, peak memory of ours", "MiB", at_most=300),
+    "small_restore": Goal("restore of them: speed : tar x", at_least=1),
+    "small_restore_seconds": Goal("the same, absolute", "s"),
+    "small_restore_tar": Goal("tar x", "s"),
+    "increment": Goal("increment over 300,000 unchanged files: time : tar --listed-incremental", at_most=0.6),
+    "increment_floor": Goal("the same: time : bare readdir and stat on two threads"),
+    "increment_seconds": Goal("the same, absolute", "s"),
+    "increment_tar": Goal("tar --listed-incremental", "s"),
+    "increment_bare": Goal("bare readdir and stat on two threads", "s"),
+    "increment_memory": Goal("the same, peak memory of ours", "MiB", at_most=300),
+    "many_memory": Goal("a full of the 300,000, peak memory", "MiB", at_most=300),
+    "increment_1": Goal("increment with 1 % of the 100,000 changed: time : tar --listed-incremental"),
+    "index_rate": Goal("file index of 10,000,000 rows made: rows a second", at_least=500_000),
+    "index_bytes": Goal("the same: bytes a row", at_most=40),
+    "index_find": Goal("one path found among them", "ms", at_most=100),
+    "index_versions": Goal("its versions over 100 such objects", "ms", at_most=1000),
+    **{
+        key: goal
+        for name, what in {
+            "sha256": "SHA-256 of the sequence",
+            "blake3": "BLAKE3 of the sequence",
+            "zstd": "zstd of what can be made smaller",
+            "zstd_random": "zstd of what cannot",
+            "sealed": "AES-256-GCM",
+            "zstd_sealed": "zstd, then AES-256-GCM",
+        }.items()
+        for key, goal in {
+            f"coding_{name}": Goal(f"backup with {what}: rate : without"),
+            f"coding_{name}_cpu": Goal("the same, CPU s per GB more", "s"),
+        }.items()
+    },
     "memory": Goal("memory of a backup beside the plan's sum", "MiB", at_most=80),
 }

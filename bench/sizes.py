@@ -20,11 +20,33 @@ class Sizes:
     paced_repeats: int
     tape_repeats: int
     kernel_blocks: int
+    small_files: int
+    many_files: int
+    rows: int
+    """Of the file index."""
 
 
 FULL = Sizes(
-    file_bytes=128 * MIB, repeats=4, backup_repeats=16, rounds=9, paced_repeats=9, tape_repeats=2, kernel_blocks=400_000
+    file_bytes=128 * MIB,
+    repeats=4,
+    backup_repeats=16,
+    rounds=9,
+    paced_repeats=9,
+    tape_repeats=2,
+    kernel_blocks=400_000,
+    small_files=100_000,
+    many_files=300_000,
+    rows=10_000_000,
 )
 QUICK = Sizes(
-    file_bytes=4 * MIB, repeats=1, backup_repeats=1, rounds=1, paced_repeats=8, tape_repeats=1, kernel_blocks=32_000
+    file_bytes=4 * MIB,
+    repeats=1,
+    backup_repeats=1,
+    rounds=1,
+    paced_repeats=8,
+    tape_repeats=1,
+    kernel_blocks=32_000,
+    small_files=1000,
+    many_files=2000,
+    rows=50_000,
 )

@@ -17,6 +17,14 @@ from tapeloom.config import load
 PROGRAM = """
 import sys
 from tapeloom.cli.main import main
+from tapeloom.runtime import arena
+
+def whole(*given, make=arena.make):
+    made = make(*given)
+    made.populate()  # which a job that lasts does, too
+    return made
+
+arena.make = whole
 try:
     main()
 except SystemExit as end:
