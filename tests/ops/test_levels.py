@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
+from agent_world import snapshot
 from ops_world import World
 
-from tapeloom.catalog import JobStatus, Object
+from tapeloom.catalog import Catalog, JobStatus, Object, VolumeState
 from tapeloom.index import Index
-from tapeloom.ops.outcome import BackupResult
+from tapeloom.ops.outcome import BackupResult, kept_troubles
+from tapeloom.runtime import JobObject
+from tapeloom.seal import new_key_file
 from tapeloom.volume.header import Content, Level
 
 FULL, INCREMENTAL, DIFFERENTIAL = Level.FULL, Level.INCREMENTAL, Level.DIFFERENTIAL
@@ -192,3 +196,52 @@ def test_a_restored_mtime_hides_nothing(week: Week) -> None:
     os.utime(touched, ns=(LONG_AGO_NS, LONG_AGO_NS))
     week.taken(INCREMENTAL)
     assert week.names("D1") == {"./file-1", "./file-2"}
+
+
+def test_a_clock_that_went_back_changes_no_order(week: Week, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time_ns
+    monkeypatch.setattr("tapeloom.runtime.stream.time.time_ns", lambda: real() + 3600 * 10**9)
+    first, _ = week.taken(FULL)
+    monkeypatch.undo()
+    (week.root / "file-1").write_bytes(b"new")
+    second, _ = week.taken(INCREMENTAL)
+    assert (second.parent, second.as_of) == (first.id, first.as_of + 1)
+    (week.root / "file-2").write_bytes(b"newer")
+    third, _ = week.taken(FULL)
+    assert week.object("D1").id == third.id
+    assert snapshot(week.restored("D1")) == snapshot(week.root)
+    assert snapshot(week.restored(str(second.id))) != snapshot(week.root)
+
+
+def test_nothing_is_built_on_a_retired_volume(week: Week) -> None:
+    full, _ = week.taken(FULL)
+    with Catalog.open(week.state) as catalog:
+        for label in ("R1-0001", "R2-0001"):
+            catalog.set_volume_state(catalog.volume(label).id, VolumeState.RETIRED)
+    (week.root / "file-1").write_bytes(b"new")
+    one, result = week.taken(INCREMENTAL)
+    assert (one.parent, result.remarks) == (full.id, [])
+    with Catalog.open(week.state) as catalog:
+        catalog.set_volume_state(catalog.volume("R3-0001").id, VolumeState.RETIRED)
+    two, result = week.taken(INCREMENTAL)
+    assert two.level is FULL
+    assert "which is retired" in result.remarks[0]
+
+
+def test_the_catalog_keeps_no_names_of_a_sealed_source(week: Week) -> None:
+    new_key_file(week.folder / "k.key")
+    text = week.file.read_text().replace('D1 = "data/D1"', 'D1 = { path = "data/D1", encrypt = "K" }')
+    week.file.write_text(text + '\n[keys]\nK = "k.key"\n')
+    (week.root / ("secret" * 40 + "name")).symlink_to("x")
+    os.mkfifo(week.root / "secretfifo")
+    os.link(week.root / "file-1", week.root / "secretlink")
+    one, result = week.taken(FULL)
+    assert (one.key is not None, result.exit_status) == (True, 0)
+    shown = kept_troubles(JobObject(0, one.id, "D1", 0, 0, 1, key="k", troubles=["./secretname: vanished"]))
+    assert "secret" not in shown[0]
+    for path in week.state.rglob("*"):
+        if path.is_file():
+            assert b"secretlink" not in path.read_bytes(), path
+    assert snapshot(week.restored("D1")) == snapshot(week.root)
+    two, _ = week.taken(INCREMENTAL)
+    assert (two.parent, week.names("D1")) == (one.id, set())

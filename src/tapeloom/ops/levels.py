@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from tapeloom.agent.snapshot import Snapshot
-from tapeloom.catalog import Catalog, Object, Outcome
+from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome, VolumeState
 from tapeloom.errors import NotFound, TapeloomError
 from tapeloom.volume.header import Content, Level
 
@@ -51,10 +51,11 @@ def choose_start(
     except NotFound:
         return Start()  # the first is always full, and nobody wonders why
     why: str | None = None
+    retired = {one.label for one in catalog.volumes() if one.state is VolumeState.RETIRED}
     for one in reversed(known.values()):
         if one.content != Content.PAX or (wanted is Level.DIFFERENTIAL and one.level is not Level.FULL):
             continue
-        unfit = broken_link(known, one)
+        unfit = broken_link(known, one, retired)
         if unfit is None:
             try:
                 since = open_snapshot(catalog.snapshot_path(one))
@@ -70,12 +71,18 @@ def choose_start(
     return Start(remark=f"{source}: a full backup instead of one that is {wanted.name.lower()}; {why}" if why else None)
 
 
-def broken_link(known: Mapping[UUID, Object], one: Object) -> str | None:
-    """Why `one`, or something that it builds on, cannot be restored; None where it can."""
+def broken_link(known: Mapping[UUID, Object], one: Object, retired: Collection[str]) -> str | None:
+    """Why `one`, or something that it builds on, cannot be counted on; None where it can. Nobody counts on what has no
+    complete copy without a `retired` volume (their labels)."""
     link = one
     while True:
+        named = "it" if link is one else f"object {link.id}, which it builds on,"
         if link.status != "complete":
-            return f"{'it' if link is one else f'object {link.id}, which it builds on,'} is {link.status}"
+            return f"{named} is {link.status}"
+        whole = [copy for copy in link.copies if copy.status is CopyStatus.COMPLETE]
+        lost = [label for copy in whole for label in copy.volumes if label in retired]
+        if not any(set(copy.volumes).isdisjoint(retired) for copy in whole):
+            return f"{named} has no complete copy without volume {lost[0]}, which is retired"
         if link.parent is None:
             return None
         if link.parent not in known:
@@ -94,7 +101,8 @@ def prune_snapshots(catalog: Catalog, sources: Iterable[str]) -> None:
             known = {one.id: one for one in catalog.objects(source)}
         except NotFound:
             continue
-        good = [one for one in known.values() if broken_link(known, one) is None]
+        retired = {one.label for one in catalog.volumes() if one.state is VolumeState.RETIRED}
+        good = [one for one in known.values() if broken_link(known, one, retired) is None]
         newest = good[-1:]
         full = [one for one in good if one.level is Level.FULL][-1:]
         kept = {one.id for one in newest + full}

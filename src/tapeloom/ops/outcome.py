@@ -68,8 +68,16 @@ def troubles_by_source(objects: Sequence[JobObject]) -> dict[str, list[str]]:
     troubles: dict[str, list[str]] = {}
     for item in objects:
         if item.troubles:
-            troubles.setdefault(item.source, []).extend(item.troubles)
+            troubles.setdefault(item.source, []).extend(kept_troubles(item))
     return troubles
+
+
+def kept_troubles(item: JobObject) -> list[str]:
+    """An object's troubles as the catalog keeps them. Those of a sealed one name files, which nobody is to read without
+    its key: how many there were has to do."""
+    if item.key is None or not item.troubles:
+        return item.troubles
+    return [f"{len(item.troubles)} troubles, told when the job ended: the source is sealed, so no names are kept"]
 
 
 def spool_figures(statistics: SpoolStatistics | None) -> dict[str, object]:
