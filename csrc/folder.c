@@ -16,7 +16,8 @@ struct tl_folder *tl_folder_new(struct tl_folder *up, struct tl_text name, uint3
     f->users = 1;
     f->path_bytes = path_bytes;
     f->name_bytes = (uint16_t)name.bytes;
-    memcpy(f->name, name.data, name.bytes);
+    if (name.bytes)
+        memcpy(f->name, name.data, name.bytes);
     return f;
 }
 

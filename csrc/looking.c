@@ -1,6 +1,7 @@
 /* Looking for inodes with several names: nothing is taken, each name of one becomes a row. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 
 #include "enter.h"
 
@@ -17,6 +18,21 @@ static int look_row(struct entering *e, struct tl_text name, uint64_t inode, str
     return ok;
 }
 
+/* A name that the snapshot has in doubt: it may not know that the inode has several. The old side leaves it out, so all of them are
+ * taken. */
+static int look_again(struct entering *e, struct tl_text name)
+{
+    struct stat status;
+    uint8_t *ended = tl_bytes_room(&e->worker->scratch, name.bytes + 1);
+    if (ended == NULL)
+        return 0;
+    memcpy(ended, name.data, name.bytes);
+    ended[name.bytes] = 0;
+    if (fstatat(e->fd, (const char *)ended, &status, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(status.st_mode) || status.st_nlink == 1)
+        return 1; /* trouble is told when the archive is written */
+    return look_row(e, name, status.st_ino, status.st_ctim);
+}
+
 /* A folder in which no name came or went: the snapshot knows all that is in it. */
 static int look_at_records(struct entering *e)
 {
@@ -26,7 +42,9 @@ static int look_at_records(struct entering *e)
         const struct tl_record *r = &m->record;
         if (r->kind == TL_RECORD_ENTER)
             ok = tl_enter_add_folder(e, r->name, r->begin);
-        else if ((r->marks & TL_MARK_DEVICE) && !(r->marks & TL_MARK_DOUBT))
+        else if (r->marks & TL_MARK_DOUBT)
+            ok = look_again(e, r->name);
+        else if (r->marks & TL_MARK_DEVICE)
             ok = look_row(e, r->name, r->inode, r->changed);
     }
     errno = m->there < 0 ? EBADMSG : ENOMEM;

@@ -51,9 +51,14 @@ static void keep_mark(struct tl_listing *l, const struct tl_text *mark)
     for (uint32_t i = 0; i < l->count; i++)
         if (tl_text_order(tl_name_text(l, i), *mark) == 0)
             at = i;
-    if (at >= 0)
-        l->name[0] = l->name[at];
     l->count = at >= 0;
+    l->text.used = 0;
+    if (at < 0)
+        return;
+    l->name[0] = l->name[at];
+    memmove(l->text.data, l->text.data + l->name[0].at, mark->bytes);
+    l->name[0].at = 0;
+    l->text.used = mark->bytes;
 }
 
 /* Where the file system does not say with the name which are folders. */
@@ -136,6 +141,7 @@ int tl_names_window(struct entering *e)
 {
     struct tl_listing *l = &e->shared->listing;
     do {
+        l->text.used = 0; /* of a window that was left out */
         const int error = tl_spill_read(&e->rest->names, l, WINDOW_NAMES);
         if (error) {
             errno = error;

@@ -2,7 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 
-#include "walk.h"
+#include "enter.h"
 
 int tl_walk_look(struct tl_walk *w, struct tl_walk_odd *odd)
 {
@@ -90,15 +90,41 @@ static int add_known(const struct tl_walk *w, const uint8_t *since, struct tl_by
            tl_bytes_add(to, since + 1, (size_t)(old.end - since - 1));
 }
 
+/* The records that are left of the level which *m* reads, in doubt. */
+static int add_left(struct tl_merge *m, struct tl_bytes *to)
+{
+    struct tl_record_before before;
+    tl_record_first(&before);
+    for (; m->there > 0; m->there = tl_records_next(&m->since, &m->record)) {
+        const struct tl_record *r = &m->record;
+        const struct stat known = {.st_mode = r->mode, .st_ino = r->inode, .st_size = (off_t)r->size, .st_dev = r->device,
+                                   .st_ctim = r->changed, .st_mtim = r->modified};
+        const size_t at = to->used;
+        if (r->kind == TL_RECORD_ENTER)
+            tl_record_first(&before); /* it is read from wherever one comes from */
+        if (!tl_record_add(to, &before, r->kind, r->name, &known, TL_MARK_DOUBT | (r->marks & TL_MARK_DEVICE)))
+            return 0;
+        if (r->kind != TL_RECORD_ENTER)
+            continue;
+        const uint64_t length = (uint64_t)(r->end - r->inside);
+        memcpy(to->data + at + 1, &length, sizeof length);
+        if (!tl_bytes_add(to, r->inside, length))
+            return 0;
+    }
+    return 1;
+}
+
 int tl_keep_known(struct tl_walk *w, struct tl_node *node)
 {
     struct tl_record_before before;
     struct tl_bytes *to = &node->chunk->records;
-    if (w->since_end == NULL || node->kind == TL_NODE_REST)
+    if (w->since_end == NULL)
         return 1;
     node->chunk->linked++; /* perhaps */
     if (node->kind == TL_NODE_FOLDER)
         return node->folder->since == NULL || add_known(w, node->folder->since, to);
+    if (node->kind == TL_NODE_REST)
+        return add_left(&node->rest->merge, to);
     tl_record_first(&before);
     for (uint32_t i = node->first; i < node->end; i++) {
         const struct tl_listing *l = &node->listing->listing;
@@ -129,6 +155,21 @@ int tl_walk_keep(struct tl_walk *w)
     pthread_mutex_unlock(&w->lock);
     tl_bytes_free(&known);
     return ok;
+}
+
+void tl_walk_headless(struct tl_walk *w)
+{
+    const struct tl_node *node = w->head;
+    const uint8_t tag = node->chunk->records.data[0] | TL_MARK_DOUBT;
+    pthread_mutex_lock(&w->lock);
+    tl_snapshot_patch(&w->snapshot, node->folder->enter, &tag, 1);
+    if (w->wants_rows) {
+        const struct tl_row *row = (const struct tl_row *)(w->rows.rows.data + w->rows.rows.used) - 1;
+        w->rows.paths.used -= row->path_bytes;
+        w->rows.rows.used -= sizeof *row;
+    }
+    w->counts.folders--;
+    pthread_mutex_unlock(&w->lock);
 }
 
 int tl_walk_knows(const struct tl_walk *w)

@@ -124,6 +124,17 @@ static uint64_t take_fixed(const uint8_t **at, const uint8_t *end, size_t bytes)
     return n;
 }
 
+/* Whether the name of *r*, of which the last *more* bytes are new, can be one in a folder. A root alone may be called ".". */
+static int is_name(const struct tl_record *r, const uint8_t *name, size_t bytes, size_t more)
+{
+    const uint8_t *fresh = name + bytes - more;
+    if (more && (memchr(fresh, '/', more) != NULL || memchr(fresh, 0, more) != NULL))
+        return 0;
+    if (bytes == 1 && name[0] == '.')
+        return r->kind == TL_RECORD_ENTER && (r->marks & TL_MARK_DEVICE);
+    return !(bytes == 2 && name[0] == '.' && name[1] == '.');
+}
+
 int tl_records_next(struct tl_records *r, struct tl_record *record)
 {
     if (r->at >= r->end || (*r->at & 7) == TL_RECORD_LEAVE)
@@ -146,6 +157,8 @@ int tl_records_next(struct tl_records *r, struct tl_record *record)
     memcpy(before->name + shared, at, more);
     at += more;
     before->name_bytes = (uint32_t)(shared + more);
+    if (!is_name(record, before->name, before->name_bytes, more))
+        return -1;
     before->inode = take_difference(&at, end, before->inode);
     before->changed = (int64_t)take_difference(&at, end, (uint64_t)before->changed);
     record->changed = (struct timespec){before->changed, (long)take_fixed(&at, end, 4)};

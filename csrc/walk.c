@@ -196,7 +196,7 @@ static void merge(struct tl_walk *w, struct tl_node *node)
         leave(w, node->folder);
     if (c == NULL)
         return;
-    if (c->enter_bytes) {
+    if (node->kind == TL_NODE_FOLDER) {
         node->folder->enter = tl_snapshot_end(&w->snapshot);
         node->folder->enter_bytes = c->enter_bytes;
     }

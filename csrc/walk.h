@@ -218,6 +218,9 @@ int tl_walk_record(struct tl_walk *w, const struct stat *status, unsigned marks)
 /* For the snapshot: the odd entry is not in the archive. What the snapshot compared with knows of it stays known, in doubt. */
 int tl_walk_keep(struct tl_walk *w);
 
+/* TL_ODD_HEADER: it could not be made. The folder has no row then, and its record is in doubt. */
+void tl_walk_headless(struct tl_walk *w);
+
 /* Whether the snapshot compared with has the folder that is odd. */
 int tl_walk_knows(const struct tl_walk *w);
 

@@ -138,6 +138,7 @@ cdef extern from "walk.h" nogil:
     int tl_walk_look(tl_walk *w, tl_walk_odd *odd)
     int tl_walk_record(tl_walk *w, const c_stat *status, unsigned marks)
     int tl_walk_keep(tl_walk *w)
+    void tl_walk_headless(tl_walk *w)
     int tl_walk_knows(const tl_walk *w)
     int tl_walk_row(tl_walk *w, int kind, tl_text path, tl_text link, const c_stat *status)
     void tl_walk_wrote(tl_walk *w, uint64_t bytes)
@@ -484,6 +485,10 @@ cdef class Walk:
         """For the snapshot: the entry in the caller's hands is not in the archive."""
         if not tl_walk_keep(self.walk):
             raise MemoryError
+
+    def headless(self):
+        """The header of the folder in the caller's hands could not be made."""
+        tl_walk_headless(self.walk)
 
     def unlisted(self, status):
         """For the snapshot: the folder in the caller's hands is in the archive as *status* says, but for what it holds."""

@@ -229,6 +229,22 @@ def test_read_only_folders_are_written_and_removed_by_their_owner(open_path):
     assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (0o555, 100)
 
 
+@pytest.mark.parametrize("existing", ["fail", "skip", "newer", "replace"])
+@pytest.mark.parametrize("delete", [False, True])
+def test_in_place_chosen_files_go_again_with_their_unwanted_folder(tmp_path, existing, delete):
+    (tmp_path / "t").mkdir()
+    chain(
+        tmp_path / "t",
+        archive_of(folder("./"), folder("./a"), member("./a/x"), member("./a/y", data=b"y")),
+        archive_of(folder("./a", "Ny")),
+        in_place=True,
+        existing=existing,
+        delete=delete,
+        wanted=lambda path: path in (b"a/x", b"a/y"),
+    )
+    assert below(tmp_path / "t") == {"a": None, "a/y": "y"}
+
+
 @needs_root
 def test_what_cannot_be_removed_is_told(open_path):
     (open_path / "t" / "theirs").mkdir(parents=True)
@@ -388,8 +404,8 @@ def test_a_wanted_link_becomes_the_file(tmp_path):
         member("./b/second", tarfile.LNKTYPE, "./a/first"),
         member("./b/third", tarfile.LNKTYPE, "./a/first"),
     )
-    with TreeRestore(tmp_path / "t", renamed={b"a/first": b"b/second"}) as restoring:
-        restoring.feed(ViewedSequence(archive))
+    with TreeRestore(tmp_path / "t") as restoring:
+        restoring.feed(ViewedSequence(archive), renamed={b"a/first": b"b/second"})
         report = restoring.finish()
     assert below(tmp_path / "t") == {"a": None, "a/other": "other", "b": None, "b/second": "data", "b/third": "data"}
     assert (tmp_path / "t" / "b" / "third").samefile(tmp_path / "t" / "b" / "second")

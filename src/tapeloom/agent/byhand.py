@@ -31,6 +31,9 @@ costs takes as long as the further calls that it saves."""
 AHEAD_BYTES = 1 << 20
 """From this size on the system is asked for a file ahead, and what it had of it in memory is left as it was."""
 
+SUSPECT_MAX = 20_000
+"""So many inodes with several names are remembered as not to be trusted: beyond, no hard link is trusted."""
+
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 COARSE_CLOCK = 5
@@ -89,6 +92,7 @@ class ByHand:
         self._row_skip = 0
         self._recorded = False
         self._troubled = False
+        self._suspect: set[tuple[int, int]] = set()  # inodes whose content in the archive is not to be trusted
         self.files = self.folders = self.others = self.bytes = 0
         self.troubles = Notes()
         self.remarks = Notes()
@@ -108,8 +112,13 @@ class ByHand:
     def folder(self, path: bytes, fd: int, listed: bytes | None, listed_fd: int, listed_bytes: int) -> None:
         """The header of the open folder *fd*, with the list of its names, which may stand in a file. Row and record of
         it are made."""
+        try:
+            status = os.fstat(fd)
+        except OSError as error:
+            self.unreadable(path, error)
+            self._walk.headless()
+            return
         records = read_records(fd, self._owners, lambda what: self.trouble(path, what))
-        status = os.fstat(fd)
         user, group = self._owners.user(status.st_uid), self._owners.group(status.st_gid)
         if listed_fd < 0:
             header = pax.header(path, pax.FOLDER, status, user=user, group=group, records=records, listing=listed)
@@ -141,7 +150,11 @@ class ByHand:
         path = path.rstrip(b"/")
         try:
             now = time.clock_gettime_ns(COARSE_CLOCK)
-            status = os.fstat(fd)
+            try:
+                status = os.fstat(fd)
+            except OSError as error:
+                self.unreadable(path, error)
+                return
             kind = stat.S_IFMT(status.st_mode)
             if kind == stat.S_IFREG:
                 self._file(path, parent, name)
@@ -174,7 +187,11 @@ class ByHand:
         self._troubled = False
         if self._linked(path, status, now):
             return
-        link = os.readlink(b"", dir_fd=fd) if kind == pax.SYMBOLIC_LINK else b""
+        try:
+            link = os.readlink(b"", dir_fd=fd) if kind == pax.SYMBOLIC_LINK else b""
+        except OSError as error:
+            self.unreadable(path, error)
+            return
         records = read_records(handle_of(fd), self._owners, lambda what: self.trouble(path, what))
         self._entry(path, kind, status, link=link, records=records)
         self.others += 1
@@ -192,7 +209,11 @@ class ByHand:
         try:
             self._troubled = False
             now = time.clock_gettime_ns(COARSE_CLOCK)
-            status = os.fstat(fd)
+            try:
+                status = os.fstat(fd)
+            except OSError as error:
+                self.unreadable(path, error)
+                return
             if not stat.S_ISREG(status.st_mode):
                 self._look(path, parent, name)
             elif not self._linked(path, status, now):
@@ -209,7 +230,11 @@ class ByHand:
         else:
             self._large(path, fd, status, records)
         self.files += 1
-        after = os.fstat(fd)
+        try:
+            after = os.fstat(fd)
+        except OSError as error:
+            self.trouble(path, f"may have changed while it was read, it cannot be looked at again: {reason(error)}")
+            return
         if after.st_size > size:
             self.trouble(path, f"grew while it was read: its first {size} bytes were taken")
         elif after.st_size == size and _stamps(after) != _stamps(status):
@@ -268,11 +293,15 @@ class ByHand:
             return False
         self._entry(path, pax.HARD_LINK, status, link=first)
         self.others += 1
+        inode = status.st_dev, status.st_ino
+        self._troubled = self._troubled or inode in self._suspect or len(self._suspect) == SUSPECT_MAX
         self._record(status, now)
         return True
 
     def _record(self, status: os.stat_result, now: int) -> None:
         """It is in the archive as *status* says, which was looked at no earlier than *now*."""
+        if self._troubled and status.st_nlink > 1 and len(self._suspect) < SUSPECT_MAX:
+            self._suspect.add((status.st_dev, status.st_ino))
         self._walk.record(status, self._troubled or self._walk.doubt(status, now))
         self._recorded = True
 

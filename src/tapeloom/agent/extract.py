@@ -57,8 +57,7 @@ class TreeRestore:
 
     With *again* an entry of a later feed may bring a newer version of what an earlier one made: oldest first then.
     Without it feeds come in any order, and no path in two of them. With *delete*, deletions also concern what stood in
-    *target* before. *renamed* gives files a name that they do not have in the archive, path to path: it is for a hard
-    link that is wanted where the name with the data is not.
+    *target* before.
 
     Raises RestoreError when *target* cannot be used.
     """
@@ -72,14 +71,13 @@ class TreeRestore:
         numeric_owner: bool = False,
         again: bool = False,
         delete: bool = False,
-        renamed: Mapping[bytes, bytes] | None = None,
     ):
         if existing not in get_args(Existing):
             raise UsageError(f"existing files: {existing!r} is none of {', '.join(get_args(Existing))}")
         root, made = _open_target(target, in_place)
         self._path = target
         self._delete = delete
-        self._renamed = dict(renamed or {})
+        self._renamed: Mapping[bytes, bytes] = {}
         self._set = Setter(numeric_owner=numeric_owner)
         self._troubles = Notes()
         self._own = Own() if in_place else None
@@ -87,11 +85,11 @@ class TreeRestore:
         rules = Rules(existing if in_place else "replace", self._own, self._target)
         self._rules = rules
         self._removal = Removal(rules.ours, self._troubles)
-        # Files are recorded only where a later feed may ask for them. Folders are few.
-        files = self._own if again and (existing != "replace" or not delete) else None
+        # Files are recorded only where a later feed may come. Folders are few.
+        files = self._own if again else None
         self._making = Making(self._target, self._set, rules, self._troubles, files)
         self._runs = Runs(self._set) if files is None else None
-        self._around_renamed = {path.rpartition(b"/")[0] for path in self._renamed}
+        self._around_renamed: set[bytes] = set()
         self._folders = self._skipped = 0
         if made:
             self._made(b"")
@@ -111,13 +109,15 @@ class TreeRestore:
         *,
         deletions: bool = False,
         wanted: Wanted | None = None,
+        renamed: Mapping[bytes, bytes] | None = None,
     ) -> None:
         """Restore what is in the archive *sequence*, or in *parts* of it: ranges [begin, end) of bytes that hold whole
         entries, ascending, for which *sequence* has `go_to`.
 
         With *deletions* what an entry's listing (GNU.dumpdir) does not name is removed from that folder before its
         content comes. *wanted* is as in `restore_tree`; deletions follow from unwanted folders too, for what this
-        restore made.
+        restore made. *renamed* gives files of this archive a name that they do not have in it, path to path: it is for
+        a hard link that belongs to the tree where the name with the data does not.
 
         Raises UnsafeEntry for an entry that would leave the target, FormatError for what is no archive, RestoreError
         when something stands in the way (*existing* is "fail") or the disk is full. Files restored before that are
@@ -125,6 +125,8 @@ class TreeRestore:
         may come. What concerns one entry alone stands in the report.
         """
         archive = self._making.archive = Unpax(sequence)
+        self._renamed = renamed or {}
+        self._around_renamed = {path.rpartition(b"/")[0] for path in self._renamed}
         try:
             if parts is None:
                 self._take(archive, archive, deletions, wanted)

@@ -15,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .._tree import Linked
+from ..errors import SourceError
+from .metadata import handle_of
 from .namesets import NameSets
+from .report import reason
 from .rows import RowBatch
 from .rules import Rules
 from .snapshot import Snapshot
@@ -41,13 +44,21 @@ def relinked(rules: Rules, roots: Iterable[Root], since: Snapshot, spill: Path |
                 if fd is None:
                     _feed_single(names, name, path)
                     continue
-                again = open_unseen(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, fd)
+                again = _open_again(fd, path)
                 walk.begin(again, name + b"/", 2 if name == b"." else 0, enters.get(name))
                 while walk.next() is not None:  # trouble is told when the archive is written
                     if walk.rows_waiting >= _BATCH:
                         _feed(names.new, walk.take_rows())
             _feed(names.new, walk.take_rows())
         return names.changed().inodes
+
+
+def _open_again(fd: int, path: Path) -> int:
+    """The open folder *fd*, which is *path*, with a place of its own in its list: its name "." takes more rights."""
+    try:
+        return open_unseen(handle_of(fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {reason(error)}") from None
 
 
 def _feed(side: object, batch: RowBatch) -> None:

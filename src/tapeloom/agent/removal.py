@@ -1,6 +1,4 @@
-"""Removing what an increment no longer names: below one open folder, never through a link, never on another file
-system.
-"""
+"""Removing what a state no longer names: below one open folder, never through a link, never through a mount."""
 
 from __future__ import annotations
 
@@ -38,11 +36,16 @@ class Removal:
             if not listing.keeps(name, is_folder):
                 below = path + b"/" + name if path else name
                 try:
-                    self._remove(folder, name, below, is_folder, others or self._ours(below))
+                    self.remove(folder, name, below, is_folder, whole=others or self._ours(below))
                 except OSError as error:
-                    self._troubles.add(below, f"is gone from the source and cannot be removed here: {_why(error)}")
+                    self._troubles.add(below, f"is gone from the source and cannot be removed here: {why(error)}")
 
-    def _remove(self, parent: int, name: bytes, path: bytes, is_folder: bool, whole: bool) -> None:
+    def remove(self, parent: int, name: bytes, path: bytes, is_folder: bool, *, whole: bool) -> None:
+        """Remove *name* from the open folder *parent*, a folder with all below it; without *whole* only what this
+        restore made of it.
+
+        Raises OSError at the first name that cannot be removed; `why` says it for people.
+        """
         if is_folder:
             self._remove_folder(parent, name, path, whole)
         elif whole:
@@ -51,7 +54,7 @@ class Removal:
 
     def _remove_folder(self, parent: int, name: bytes, path: bytes, whole: bool) -> None:
         """Depth first, without recursion: a tree may be deeper than the stack."""
-        device = os.fstat(parent).st_dev
+        mount = mount_of(parent)
         way = Descent(os.open(b".", FOLDER_FLAGS, dir_fd=parent))
         try:
             folders = [[(name, path, whole)]]  # on each level: those that are still to be gone into
@@ -59,7 +62,7 @@ class Removal:
             while True:
                 if folders[-1]:
                     name, path, whole = folders[-1].pop()
-                    way.enter(name, _open(name, way.fd, device))
+                    way.enter(name, _open(name, way.fd, mount))
                     entered.append(whole)
                     folders.append(list(self._empty(way.fd, path, whole)))
                     continue
@@ -93,13 +96,34 @@ def _names(folder: int) -> Iterator[tuple[bytes, bool]]:
             yield os.fsencode(item.name), item.is_dir(follow_symlinks=False)
 
 
-def _open(name: bytes, parent: int, device: int) -> int:
-    there = os.lstat(name, dir_fd=parent)
-    if there.st_dev != device:
+def mount_of(fd: int) -> int:
+    """The id of the mount that *fd*, of whatever kind, was opened on. A bind mount has its own, unlike its device.
+
+    Raises OSError when the system does not tell.
+    """
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as lines:
+        for line in lines:
+            if line.startswith(b"mnt_id:"):
+                return int(line.split()[1])
+    raise OSError(errno.ENOTSUP, "")
+
+
+def is_mounted(name: bytes, parent: int, mount: int) -> bool:
+    """Whether the folder *name* in the open folder *parent* is on another mount than *mount*."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        return mount_of(fd) != mount
+    finally:
+        os.close(fd)
+
+
+def _open(name: bytes, parent: int, mount: int) -> int:
+    if is_mounted(name, parent, mount):
         raise OSError(errno.EXDEV, "")
-    unlock(name, there.st_mode, parent)
+    unlock(name, os.lstat(name, dir_fd=parent).st_mode, parent)
     return os.open(name, FOLDER_FLAGS, dir_fd=parent)
 
 
-def _why(error: OSError) -> str:
-    return "another file system is mounted there" if error.errno == errno.EXDEV else reason(error)
+def why(error: OSError) -> str:
+    """For people: why `Removal.remove` failed."""
+    return "something is mounted there or below it" if error.errno == errno.EXDEV else reason(error)

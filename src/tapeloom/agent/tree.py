@@ -187,7 +187,10 @@ class _Reading:
         """Whether the root *name*, which is no folder, is as the snapshot has it. Its record is made then."""
         known = self._since.get(name)
         now = time.clock_gettime_ns(COARSE_CLOCK)
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError:  # told when its entry is made
+            return False
         seen = (False, status.st_mode, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns)
         if known is None or (known[1], *known[3:8]) != seen or known[2] & DOUBT or self._walk.forces(status.st_ino):
             return False
@@ -218,9 +221,13 @@ class _Reading:
             by.trouble(
                 path, f"the folder was moved while it was read, the rest of it is missing ({os.strerror(error)})"
             )
+            if what & (Odd.NAME | Odd.FOLDER):
+                self._walk.keep()
+            if what & Odd.HEADER:
+                self._walk.headless()
         elif what & (Odd.NAME | Odd.FOLDER):
             by.entry(path, fd, name, is_file=kind == _FILE and bool(what & Odd.NAME), row_skip=skip)
-        if what & Odd.HEADER:
+        if what & Odd.HEADER and fd >= 0:
             by.folder(path, fd, listed, listed_fd, listed_bytes)
         if what & Odd.UNLISTED:
             by.trouble(path, f"the folder cannot be listed, content of it is missing: {os.strerror(error)}")
