@@ -215,6 +215,36 @@ def test_links_of_an_increment_have_their_target_there(small_groups: None) -> No
     assert [pulled.link for pulled in old.pulled] == [b"c/two"]
 
 
+@pytest.mark.parametrize("patterns", [None, [b"a", b"b", b"c"], [b"b", b"c"], [b"c"]])
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {b"": Entry(FOLDER), b"a": Entry(FOLDER), b"a/data": Entry(size=100, version=1)},
+        {b"": Entry(FOLDER), b"a": Entry(FOLDER), b"a/data": Entry(GONE)},
+        {b"": Entry(FOLDER), b"a": Entry(GONE)},
+        {b"": Entry(FOLDER), b"a": Entry(size=100)},
+    ],
+)
+def test_a_target_that_is_hidden_is_pulled_in(small_groups: None, newer: Rows, patterns: list[bytes] | None) -> None:
+    """The other names could not be read when the increment was made."""
+    with opened(LINKED, newer) as indexes:
+        old, new = final_rows(indexes, None if patterns is None else Wanted.parse(patterns))
+    begin, end = layout(LINKED)[b"a/data"]
+    links = [b"b", b"c/one", b"c/two"] if patterns is None or b"b" in patterns else [b"c/one", b"c/two"]
+    assert old.pulled == tuple(Pulled(link, b"a/data", begin, end) for link in links)
+    assert not old.whole
+    assert new.pulled == ()
+
+
+def test_what_the_sieve_lets_through_is_looked_at(small_groups: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapeloom.index.chain._sieve_of", lambda path: 0)
+    full = {b"0": Entry(), **LINKED}
+    with opened(full, {b"0": Entry(version=1)}) as indexes:
+        old, _ = final_rows(indexes)
+    assert old.pulled == ()
+    assert old.parts.tolist() == pieces(full, list(LINKED))
+
+
 def test_a_link_without_its_target_is_damage(small_groups: None) -> None:
     with pytest.raises(IndexDamaged, match="hard link to 'gone'"):
         shares_of([{b"x": Entry(HARDLINK, link=b"gone")}], b"x")

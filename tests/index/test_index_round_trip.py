@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from uuid import UUID
 
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -189,6 +190,24 @@ def test_no_room_is_the_indexs_trouble_alone() -> None:
         writer.add(batch_of({b"a": Entry()}))
         with pytest.raises(CatalogError, match=rf"object {OBJECT} of docs cannot be .*{os.strerror(errno.ENOSPC)}"):
             writer.finish(512)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(pyarrow.ArrowInvalid("no such column"), "no such column"), (MemoryError(), "no memory is left")],
+)
+def test_what_arrow_cannot_do_is_the_indexs_trouble_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, said: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", fails)
+    writer = IndexWriter(tmp_path / "one", OBJECT, "docs")
+    writer.add(batch_of({b"a": Entry()}))
+    with pytest.raises(CatalogError, match=f"object {OBJECT} of docs cannot be made: {said}"):
+        writer.finish(512)
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_folder_for_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -160,6 +161,36 @@ def test_what_was_changed_is_named_and_does_not_come_out(run: Run, tmp_path: Pat
     assert done.returncode == 1
     assert b"does not open" in done.stderr
     assert done.stdout == SEQUENCE[:STEP] + bytes(STEP) + SEQUENCE[2 * STEP :]
+
+
+@pytest.mark.parametrize("how", ["unsealed", "another data key"])
+def test_a_block_sealed_otherwise_is_named_and_does_not_come_out(
+    run: Run, tmp_path: Path, key_file: Path, how: str
+) -> None:
+    """Made by who lacks the key, and by who has it: instead of a block, beside it, and by headers alone."""
+    blocks = list(KINDS["sealed"])
+    head, _ = parse(blocks[1])
+    if how == "unsealed":
+        fields = {"flags": head.flags & ~Flag.SEALED, "key_id": bytes(16), "wrapped_key": bytes(40)}
+        forged = pack(replace(head, **fields, payload_bytes=STEP), b"!" * STEP)
+    else:
+        head = replace(head, wrapped_key=KEY.wrap(bytes(32)))
+        nonce = bytes(4) + head.seq.to_bytes(8, "little")
+        forged = pack(head, AESGCM(bytes(32)).encrypt(nonce, b"!" * STEP, authenticated(head)))
+    told = f"bytes {STEP} to {2 * STEP}: not sealed as those before"
+    without = SEQUENCE[:STEP] + bytes(STEP) + SEQUENCE[2 * STEP :]
+    for dumped, sequence in (
+        ([blocks[0], forged, *blocks[2:]], without),
+        ([blocks[0], forged, *blocks[1:]], SEQUENCE),
+        ([*blocks[:2], forged, *blocks[2:]], SEQUENCE),
+    ):
+        medium = dump(tmp_path, *dumped)
+        done = run("get", FIRST, "-", "--fill", f"--key={key_file}", medium)
+        assert (done.returncode, done.stdout) == (1, sequence)
+        assert told in done.stderr.decode()
+        assert ("missing" in done.stderr.decode()) is (sequence is without)
+        listed = run("list", medium)
+        assert (listed.returncode, told in listed.stderr.decode()) == (1, True)
 
 
 @needs_zstd

@@ -9,6 +9,7 @@ one but for those that hide something.
 from __future__ import annotations
 
 import os
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ from .wanted import Wanted
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A hard link that is wanted and its target that is not: the target's entry, bytes `begin` up to before `end` of
-    the sequence, has to be restored under the link's path."""
+    """A hard link that belongs to the state and its target in the same object that does not, for it is not wanted or a
+    newer object has another: the target's entry, bytes `begin` up to before `end` of the sequence, has to be restored
+    under the link's path."""
 
     link: bytes
     target: bytes
@@ -88,14 +90,15 @@ def final_rows(indexes: Sequence[Index], wanted: Wanted | None = None) -> list[S
 
     `wanted` restricts it to some paths; folders above them are not pulled in. IndexDamaged: an index is.
     """
-    shares = [_Sharing(index) for index in indexes]
+    shares = [_Sharing(index, indexes[level:]) for level, index in enumerate(indexes, 1)]
     for window in _windows(indexes, wanted):
         for each, alive in zip(window.slices, window.alive, strict=True):
+            shares[each.level].note_hidden(each, ~alive)
             if wanted is not None:
                 alive = alive & wanted.mask(each.paths)
             if alive.any():
                 shares[each.level].add(each, alive, wanted)
-    return [share.made() for share in shares]
+    return [share.made(wanted) for share in shares]
 
 
 def final_state(indexes: Sequence[Index], wanted: Wanted | None = None) -> Iterator[tuple[bytes, int]]:
@@ -115,14 +118,32 @@ def final_state(indexes: Sequence[Index], wanted: Wanted | None = None) -> Itera
         yield from ((each.paths.path(n), int(each.kind[n])) for _, each, n in found)
 
 
-class _Sharing:
-    """A share in the making."""
+_SIEVE_BITS = 20
 
-    def __init__(self, index: Index):
-        self._index = index
+
+def _sieve_of(path: bytes) -> int:
+    return zlib.crc32(path) >> 32 - _SIEVE_BITS
+
+
+class _Sharing:
+    """A share in the making. `newer` are the indexes behind its own.
+
+    An increment stores all names of a file that it could read. One that it could not keeps its names from an older
+    object, though the name with the data may have become another file since: so a link's target may be hidden. Targets
+    stand before their links, and a sieve of what is hidden lets through few links but those.
+    """
+
+    def __init__(self, index: Index, newer: Sequence[Index]):
+        self._index, self._newer = index, newer
         self._parts: list[NDArray[np.uint64]] = []
         self._entries = self._files = self._bytes = 0
         self._links: list[tuple[bytes, bytes]] = []
+        self._sieve = bytearray(1 << _SIEVE_BITS if newer and index.facts.others else 0)
+
+    def note_hidden(self, rows: _Slice, hidden: NDArray[np.bool_]) -> None:
+        if self._sieve:
+            for n in np.flatnonzero(hidden & ~np.isin(rows.kind, (FOLDER, HARDLINK, GONE))).tolist():
+                self._sieve[_sieve_of(rows.paths.path(n))] = 1
 
     def add(self, rows: _Slice, alive: NDArray[np.bool_], wanted: Wanted | None) -> None:
         stop = rows.first + len(rows.kind)
@@ -134,22 +155,29 @@ class _Sharing:
         self._entries += int(alive.sum())
         self._files += int(files.sum())
         self._bytes += int(sizes[rows.first : stop][files].sum())
-        if wanted is not None:
+        if wanted is not None or self._sieve:
             self._note_links(rows, np.flatnonzero(alive & (rows.kind == HARDLINK)), wanted)
 
-    def _note_links(self, rows: _Slice, links: NDArray[np.int64], wanted: Wanted) -> None:
-        """All names of an inode stand in one object together, so a target that is wanted is alive as its links are."""
+    def _note_links(self, rows: _Slice, links: NDArray[np.int64], wanted: Wanted | None) -> None:
         if len(links):
             targets = self._index.texts(rows.group)
             for n in links.tolist():
                 target = targets.path(rows.first + n).removeprefix(b"./")
-                if not wanted.matches(target):
+                unwanted = wanted is not None and not wanted.matches(target)
+                if unwanted or (self._sieve and self._sieve[_sieve_of(target)]):
                     self._links.append((target, rows.paths.path(n)))
 
-    def made(self) -> Share:
+    def _is_hidden(self, path: bytes) -> bool:
+        return any(index.kind_of(path) is not None for index in self._newer) or bool(
+            _hides_above(self._newer, key_of(path))
+        )
+
+    def made(self, wanted: Wanted | None) -> Share:
         parts = _coalesced(np.concatenate(self._parts)) if self._parts else np.zeros((0, 2), np.uint64)
         pulled = []
         for target, link in sorted(self._links, key=lambda each: key_of(each[0])):
+            if (wanted is None or wanted.matches(target)) and not self._is_hidden(target):
+                continue
             row = self._index.find(target)
             if row is None:
                 raise IndexDamaged(

@@ -77,7 +77,7 @@ class IndexWriter:
         Raises
         ------
         CatalogError
-            The file cannot be written.
+            The file cannot be written, or Arrow or memory fails.
         FormatError
             The rows were not in canonical order.
         """
@@ -152,8 +152,8 @@ class IndexWriter:
         if isinstance(error, OSError):
             where = f" at {self._target}" if isinstance(self._target, Path) else ""
             return CatalogError(f"{named} cannot be written{where}: {error.strerror or error}")
-        if isinstance(error, TapeloomError):
-            return CatalogError(f"{named} cannot be made: {error}")
+        if isinstance(error, TapeloomError | MemoryError) or type(error).__module__.partition(".")[0] == "pyarrow":
+            return CatalogError(f"{named} cannot be made: {str(error) or 'no memory is left'}")
         return error
 
 

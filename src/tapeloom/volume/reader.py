@@ -43,23 +43,21 @@ def crc32c(data):
                 product ^= head << 31 - j if power(bits) >> 31 - j & 1 else 0
             value ^= product << bits - folded - 31
         data = value.to_bytes(bits // 8, "little")
-    for byte in data:
-        crc = TABLE[(crc ^ byte) & 255] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF
+    return functools.reduce(lambda c, byte: TABLE[(c ^ byte) & 255] ^ c >> 8, data, crc) ^ 0xFFFFFFFF
 
 
 class Block:
     def __init__(self, head):
         fields = FIELDS.unpack(head.ljust(FIELDS.size)[: FIELDS.size])
         magic, version, self.start, crc, self.kind, self.codec, self.flags, self.length, self.crc, clear = fields[:10]
-        ident, self.seq, self.offset, as_of, parent, level, content, letters, _, name, key, self.wrapped = fields[10:]
+        ident, self.seq, self.offset, as_of, parent, level, content, letters, _, name, key, wrapped = fields[10:]
         plain = head[:12] + bytes(4) + head[16 : self.start]
         if magic != MAGIC or not 512 <= self.start <= len(head) or crc32c(plain) != crc:
             raise ValueError("damaged header")
         if version != 1 or self.flags & 0xFE00 or (self.kind, self.codec) not in ((1, 0), (1, 2), (2, 0), (2, 1)):
             raise ValueError(f"format version {version} or an extension; this reader knows version 1")
         self.id, self.key, self.sealed = str(uuid.UUID(bytes=ident)), key.hex(), plain[:24] + bytes(4) + plain[28:]
-        self.size, self.end = self.start + self.length, self.offset + clear
+        self.size, self.end, self.lock = self.start + self.length, self.offset + clear, (self.flags & 256, key, wrapped)
         self.suffix = ("bin", "tar", "json", "parquet", "bin")[min(content, 4)]
         self.name = ascii(name[:letters].decode("utf-8", "replace"))
         self.level = {0: "full", 1: "incremental", 2: "differential"}.get(level, f"level {level}")
@@ -69,7 +67,7 @@ class Block:
     def clear(self, data, keys):
         if self.flags & 256:
             library = functools.partial(importlib.import_module, package="cryptography.hazmat.primitives")
-            data_key = library(".keywrap").aes_key_unwrap(base64.b64decode(keys[self.key]), self.wrapped)
+            data_key = library(".keywrap").aes_key_unwrap(base64.b64decode(keys[self.key]), self.lock[2])
             data = library(".ciphers.aead").AESGCM(data_key).decrypt(bytes(4) + self.seq, data, self.sealed)
         if self.codec == 2:
             data = subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE).stdout
@@ -122,6 +120,9 @@ class Object:
         self.first, self.path, self.have, self.count, self.flags, self.coding, self.at = block, path, [], 0, 0, 0, 0
 
     def add(self, block, data, fill):
+        if block.lock != self.first.lock:
+            once(f"{block.id}: bytes {block.offset} to {block.end}: not sealed as those before, and not taken")
+            return
         if self.path == "-":
             while fill and self.at < block.offset:
                 self.at += sys.stdout.buffer.write(bytes(min(block.offset - self.at, 1 << 20)))
@@ -178,11 +179,10 @@ def main(args):
         sys.exit(warn(__doc__) or 2)
     verb, wanted, target = words[0], words[1] if first == 3 else "", words[first - 1]
     for block, data in blocks(words[first:], wanted, verb != "list", "--no-verify" not in options, keys):
-        if block.id not in objects:
-            if objects and verb == "get":
-                sys.exit(f"{wanted}: more than one id begins so, {block.id} and {objects.popitem()[0]}")
-            objects[block.id] = Object(block, ("", f"{target}/{block.id}.{block.suffix}", target)[first - 1])
-        objects[block.id].add(block, data, fill)
+        if verb == "get" and objects.keys() - {block.id}:
+            sys.exit(f"{wanted}: more than one id begins so, {block.id} and {objects.popitem()[0]}")
+        new = Object(block, ("", f"{target}/{block.id}.{block.suffix}", target)[first - 1])
+        objects.setdefault(block.id, new).add(block, data, fill)
         if verb == "get" and block.flags & 1 and not objects[block.id].trouble(fill=True):
             break  # before another cartridge is asked for
     status = once.cache_info()[3] > 0 or (0 if objects or verb == "list" else f"no block of {wanted or 'any'} here")
