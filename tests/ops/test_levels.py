@@ -130,9 +130,9 @@ def test_an_object_without_a_complete_copy_is_not_built_on(week: Week) -> None:
     full, _ = week.taken(FULL)
     week.chain(
         sources=["D1"],
-        R1='"vtape:tapes/X1?fail_write=10"',
-        R2='"vtape:tapes/X2?fail_write=10"',
-        R3='"vtape:tapes/X3?fail_write=10"',
+        R1='"vtape:tapes/R1?fail_write=10"',
+        R2='"vtape:tapes/R2?fail_write=10"',
+        R3='"vtape:tapes/R3?fail_write=10"',
     )
     (week.root / "file-1").write_bytes(os.urandom(200_000))
     broken, result = week.taken(INCREMENTAL)
@@ -245,3 +245,24 @@ def test_the_catalog_keeps_no_names_of_a_sealed_source(week: Week) -> None:
     assert snapshot(week.restored("D1")) == snapshot(week.root)
     two, _ = week.taken(INCREMENTAL)
     assert (two.parent, week.names("D1")) == (one.id, set())
+
+
+def test_a_missing_key_fails_its_source_alone(week: Week) -> None:
+    week.chain(sources=["D1", "D2"], given={"D1": '{ path = "data/D1", encrypt = "K" }'})
+    week.data("D2", 1000)
+    key = week.folder / "k.key"
+    week.file.write_text(week.file.read_text() + '\n[keys]\nK = "k.key"\n')
+    new_key_file(key)
+    assert week.backup().exit_status == 0
+    week.settle()
+    assert week.backup(level=INCREMENTAL).exit_status == 0
+    key.rename(week.folder / "away")
+    result = week.backup(level=INCREMENTAL)
+    assert result.exit_status == 1
+    (failed,) = [item for item in result.objects if item.source == "D1"]
+    assert "k.key" in failed.troubles[0]
+    assert week.object("D2").status == "complete"
+    new_key_file(key)  # another one under the same name: nothing to build on can be read
+    result = week.backup(level=INCREMENTAL)
+    assert (result.exit_status, week.object("D1").level) == (0, FULL)
+    assert "D1: a full backup" in result.remarks[0]

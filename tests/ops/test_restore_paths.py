@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 import pytest
-from chain_world import Chains, Tree, content, counting, key, read, week
+from chain_world import Archive, Chains, Link, Tree, content, counting, key, read, week
 from ops_world import BLOCK, World
 
 from tapeloom.errors import NotFound, UsageError
@@ -139,3 +139,30 @@ def test_names_of_any_bytes(world: World) -> None:
     assert key(strange)
     assert restored(made, [strange]).report.files == 1
     assert read(world.folder / "out") == {strange: b"strange"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "indexed"), [([], True), ([], False), (["b"], True), (["c", "d"], True), (["a", "c"], True)]
+)
+def test_names_that_could_not_be_read_when_their_first_became_another_file(
+    world: World, monkeypatch: pytest.MonkeyPatch, paths: list[str], indexed: bool
+) -> None:
+    """The increment has the new file and nothing of the old one's other names: they stay what they were."""
+    world.chain(sources=["D1"], given={"D1": "{ producer = true }"})
+    made = Chains(world)
+    old, new = content(5_000, "old"), content(4_000, "new")
+    made.add({"a": old, "b": Link("a"), "c": Link("a"), "d": None, "d/e": Link("a"), "f": b"beside it"})
+    written = Archive._written
+    unread = {"b", "c", "d/e"}
+    monkeypatch.setattr(Archive, "_written", lambda _, path, *trees: path not in unread and written(path, *trees))
+    made.add({"a": new, "b": old, "c": Link("b"), "d": None, "d/e": Link("b"), "f": b"beside it"})
+    if not indexed:
+        made.index(0).unlink()
+    result = restored(made, paths)
+    assert (result.exit_status, result.report.troubles) == (0, ())
+    found = read(world.folder / "out")
+    expected = below(made.trees[1], *paths) if paths else dict(made.trees[1])
+    if "b" not in expected:
+        expected["c"] = old
+        expected |= {"d/e": Link("c")} if "d/e" in expected else {}
+    assert found == expected

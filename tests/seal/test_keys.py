@@ -38,8 +38,11 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_where_no_file_can_be_the_sentence_says_why(tmp_path: Path) -> None:
-    with pytest.raises(SealError, match="cannot be written: No such file"):
-        new_key_file(tmp_path / "none" / "k.key")
+    (tmp_path / "file").touch()
+    with pytest.raises(SealError, match="cannot be made: File exists"):
+        new_key_file(tmp_path / "file" / "k.key")
+    new_key_file(tmp_path / "made" / "k.key")
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", ["", " K", "a\nb", "tab\t"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapeloom.cli.blockbar import bar
 from tapeloom.cli.screen import BOUND, counted, local_time, put, put_json, put_section, short_id, size
+from tapeloom.volume.header import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,9 @@ def _put(result: AgainstResult) -> None:
     verdict = "everything is the same" if report.same else differ + (f", {unread:,} not compared" if unread else "")
     what = f"{counted(report.entries, 'entry', 'entries')} and {size(report.bytes)} of content"
     put(f"{short_id(item.id)} of {item.source}, {since}: {what} compared: {verdict}.")
+    if item.level is not Level.FULL:
+        level = item.level.name.lower()
+        put(f"This object is {level}: what it does not hold itself was not compared, nor what was made since.")
 
 
 def _put_found(title: str, found: Sequence[Trouble], beyond: int) -> None:

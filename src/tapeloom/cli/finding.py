@@ -109,6 +109,9 @@ def files(file: Path, name: str, glob: str | None, json_wanted: bool) -> None:
             _put_json(entry.as_json() for entry in found)
         else:
             _put_lines(entry.line() for entry in found)
+    if item.parent is not None:
+        level = item.level.name.lower()
+        say(f"It is {level}: the rest of its state is in object {short_id(item.parent)} and what that builds on")
 
 
 @click.command()
@@ -161,7 +164,7 @@ class _Search:
     def conclude(self) -> int:
         if self._unindexed:
             say(f"{counted(self._unindexed, 'object')} without a file index not searched")
-        for why in self._unreadable:
+        for why in dict.fromkeys(self._unreadable):
             say(f"tapeloom: {why}")
         return 1 if self._unreadable else 0
 

@@ -117,6 +117,7 @@ def restore(
 
     config = kept.config(file)
     wanted = Request(name, paths, at, single, copy, volume, partial, delete, keys)
+    op.check_use(wanted, in_place=in_place, onto=onto is not None)
     if dry_run or target is None:
         _dry_run(op.plan_restore(config, wanted), json_wanted)
         return 0

@@ -56,10 +56,10 @@ def find_chain(
 
 def _follow(item: Object, known: Mapping[UUID, Object], *, partial: bool) -> tuple[tuple[Object, ...], str | None]:
     """The chain as far back as it goes, oldest first; and where it is broken, how."""
-    links = [item]
+    links, seen = [item], {item.id}
     while (link := links[0]).level is not Level.FULL:
         child = f"object {link.id} of {link.source} ({link.level.name.lower()}, of {dated(link)})"
-        if link.parent is None or (link.parent in known and known[link.parent].as_of >= link.as_of):
+        if link.parent is None or link.parent in seen:  # times say nothing here: clocks are set back, too
             return tuple(links), f"{child} is an increment, but the catalog does not say to what"
         parent = known.get(link.parent)
         if parent is None:
@@ -68,6 +68,7 @@ def _follow(item: Object, known: Mapping[UUID, Object], *, partial: bool) -> tup
             why = states(parent.copies) if parent.outcome == "whole" else f"{parent.outcome} and not whole"
             return tuple(links), f"{child} is an increment to object {parent.id} of {dated(parent)}, which is {why}"
         links.insert(0, parent)
+        seen.add(parent.id)
     return tuple(links), None
 
 

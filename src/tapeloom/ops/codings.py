@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tapeloom.errors import SnapshotError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -52,7 +54,10 @@ def open_snapshot(config: Config, path: Path) -> Snapshot:
     from tapeloom.seal import KeyRing
     from tapeloom.seal.files import unsealed_fd
 
-    fd = unsealed_fd(path, KeyRing.load(config.keys))
+    try:
+        fd = unsealed_fd(path, KeyRing.load(config.keys))
+    except OSError as error:
+        raise SnapshotError(f"its snapshot {path} cannot be read: {error.strerror}") from None
     try:
         return Snapshot.open(fd)
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tapeloom.errors import BlockDamaged, DigestWrong, RestoreError
+from tapeloom.errors import BlockDamaged, DigestWrong, FormatError, RestoreError
 from tapeloom.ops.planning import Part, Stage
 from tapeloom.runtime.reading import Fault, Mounts, Reading
 from tapeloom.volume.header import Level
@@ -60,8 +60,8 @@ class Feeding:
     """The running of a plan, and what came of it.
 
     `lost` are sentences on what no copy gave, `missing` the names of what is not restored because of it, `unproven`
-    sentences on digests that differ, `remarks` on those that could not be compared; `broken_off`: a source had given no
-    more.
+    sentences on digests that differ, `remarks` on those that could not be compared and on where an archive was cut;
+    `broken_off`: a source had given no more.
     """
 
     def __init__(self, prepared: Prepared, mounts: Mounts, *, partial: bool, on_open: OnOpen):
@@ -93,9 +93,15 @@ class Feeding:
     def _feed(self, tree: TreeRestore, stage: Stage, *, last: bool) -> Stage | None:
         """Feeds one stage. Gives what is left of it behind damage."""
         deletions = not self._prepared.plan.indexed and stage.item.level is not Level.FULL
+        renamed = self._prepared.renamed.get(stage.item.id)
         try:
             with self.reading(stage) as reading:
-                tree.feed(reading.sequence, stage.parts, deletions=deletions, wanted=self._matches)
+                try:
+                    tree.feed(reading.sequence, stage.parts, deletions=deletions, wanted=self._matches, renamed=renamed)
+                except FormatError as cut:
+                    if not self._is_cut(reading):
+                        raise
+                    self.remarks.append(f"object {stage.item.id} of {stage.item.source}: {cut}")
             return None
         except _Damaged as damaged:
             rest = self._behind(stage, damaged.reading) if self._partial else None
@@ -131,8 +137,12 @@ class Feeding:
 
     @property
     def _matches(self) -> Callable[[bytes], bool] | None:
-        wanted = self._prepared.wanted
-        return None if wanted is None else wanted.matches
+        asked = self._prepared.asked
+        return None if asked is None or self._prepared.plan.indexed else asked.matches
+
+    def _is_cut(self, reading: Reading) -> bool:
+        """Whether an archive that breaks off is all that its source gave, and that will do."""
+        return self._partial and reading.sequence.broken_off and not len(reading.sequence.peek())
 
     def _behind(self, stage: Stage, reading: Reading) -> Stage | None:
         """What is left of a stage behind the blocks that are lost; notes what is missing because of them."""

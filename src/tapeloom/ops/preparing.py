@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from tapeloom.catalog import Catalog, CopyStatus, Object, Volume
+from tapeloom.agent.report import printable
+from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome, Volume
 from tapeloom.config import Config
 from tapeloom.errors import NotFound, RestoreError, SealError, TapeloomError, UsageError
 from tapeloom.ops.chain import Chain, find_chain
@@ -19,7 +21,7 @@ from tapeloom.ops.planning import Part, Planner, RestorePlan, Stage
 from tapeloom.volume.header import Content, Level
 
 if TYPE_CHECKING:
-    from tapeloom.index import Index, Share, Wanted
+    from tapeloom.index import Index, Share
     from tapeloom.seal import KeyRing
 
 
@@ -48,16 +50,44 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A plan and what its running needs. `indexes` and `parts`, by object, are there where the state was made from file
-    indexes; `wanted` is asked for each entry where it was not; `renamed`: data that is wanted under another of its
-    names alone."""
+    indexes; `asked` are the paths, where not all is wanted, to be asked for each entry where there are no parts;
+    `renamed`, by object: data that belongs to the state under another of its names alone."""
 
     plan: RestorePlan
     volume_of: Callable[[UUID], Volume]
     keys: KeyRing | None = None
     indexes: Mapping[UUID, Index] = field(default_factory=dict)
     parts: Mapping[UUID, Sequence[Part]] = field(default_factory=dict)
-    wanted: Wanted | None = None
-    renamed: Mapping[bytes, bytes] = field(default_factory=dict)
+    asked: Asked | None = None
+    renamed: Mapping[UUID, Mapping[bytes, bytes]] = field(default_factory=dict)
+
+
+class Asked:
+    """The paths and patterns that were asked for, with all below them. `unmatched` are those that nothing that was
+    looked at is called as."""
+
+    def __init__(self, paths: Sequence[str]):
+        from tapeloom.index import Wanted
+
+        self.wanted = Wanted.parse(paths, below=True)
+        self._open = {path: Wanted.parse([path], below=True) for path in paths}
+
+    @property
+    def unmatched(self) -> list[str]:
+        return list(self._open)
+
+    def matches(self, path: bytes) -> bool:
+        if not self.wanted.matches(path):
+            return False
+        if self._open:
+            self._open = {text: one for text, one in self._open.items() if not one.matches(path)}
+        return True
+
+    def look_into(self, indexes: Sequence[Index]) -> None:
+        """Looks at all names of the state that a chain's indexes make."""
+        from tapeloom.index import final_state
+
+        self._open = {text: one for text, one in self._open.items() if next(final_state(indexes, one), None) is None}
 
 
 @contextmanager
@@ -71,7 +101,8 @@ def prepared(config: Config, request: Request) -> Iterator[Prepared]:
     NotFound
         There is no such source, object, copy or time, or nothing is called as the paths say.
     RestoreError
-        A link of the chain is missing, or no copy is complete, or `delete` lacks a file index.
+        A link of the chain is missing, or no copy is complete, or `delete` lacks a file index, or an object of the
+        chain lacks what there was.
     """
     with ExitStack() as stack:
         catalog = stack.enter_context(Catalog.open(config.server.state, readonly=True))
@@ -82,6 +113,8 @@ def prepared(config: Config, request: Request) -> Iterator[Prepared]:
             raise UsageError(f"{item.source} is one sequence of bytes and no tree: {what}")
         if request.paths and request.delete:
             raise UsageError("--delete goes with a whole state: leave it or the paths out")
+        if request.delete:
+            _refuse_to_delete(chain)
         keys = keys_of(config, chain.objects, request.keys)
         stages = [
             stage_of(catalog, one, copy=request.copy, volume=request.volume, partial=request.partial)
@@ -89,32 +122,42 @@ def prepared(config: Config, request: Request) -> Iterator[Prepared]:
         ]
         preparing = _Preparing(chain, stages, keys, planner_of(config, catalog), catalog.volume)
         remarks = list(keys.remarks) if keys is not None else []
-        if item.content != Content.PAX or (len(stages) == 1 and not request.paths and not _wants_index(item, request)):
+        # A partial restore goes on behind damage by them, and --delete knows all names from them.
+        wants_indexes = request.paths or request.partial or request.delete or len(stages) > 1
+        if item.content != Content.PAX or not wants_indexes:
             yield preparing.whole(remarks)
             return
         indexes, lacking = _open_indexes(stack, catalog, chain, keys)
+        asked = Asked(request.paths) if request.paths else None
         if not lacking:
-            yield preparing.indexed(indexes, _wanted(request.paths), remarks)
-        elif request.delete and not (request.single and item.level is not Level.FULL):
+            yield preparing.indexed(indexes, asked, remarks)
+        elif request.delete:
             raise RestoreError(f"--delete has to know all names of the state: {lacking[0]}")
         else:
             how = "they are applied whole, one after another" if len(stages) > 1 else "all of it is read"
             unless_asked = [f"{lacking[0]}: {how}"] if request.paths or len(stages) > 1 else []
-            yield preparing.whole([*remarks, *unless_asked], _wanted(request.paths))
+            yield preparing.whole([*remarks, *unless_asked], asked)
 
 
-def _wants_index(item: Object, request: Request) -> bool:
-    """Whether all of one object is restored better with its file index: to go on behind damage, or to know what to
-    delete. (An increment by itself says what is to be deleted.)"""
-    return request.partial or (request.delete and item.level is Level.FULL)
-
-
-def _wanted(paths: Sequence[str]) -> Wanted | None:
-    if not paths:
-        return None
-    from tapeloom.index import Wanted
-
-    return Wanted.parse(paths, below=True)
+def _refuse_to_delete(chain: Chain) -> None:
+    """RestoreError where a name that the objects lack may be one that was there all the same."""
+    begin = chain.objects[0]
+    if begin.level is not Level.FULL:
+        raise RestoreError(
+            f"object {begin.id} of {begin.source} is an increment, and what it builds on is not restored with it: "
+            "--delete would remove all that had not changed; without --delete it goes"
+        )
+    for item in chain.objects:
+        if item.outcome is not Outcome.WHOLE:
+            why = "is not whole"
+        elif item.troubles:
+            why = f"had trouble when it was backed up ({item.troubles[0]})"
+        else:
+            continue
+        raise RestoreError(
+            f"object {item.id} of {item.source} {why}: --delete would remove what it could not read; without --delete "
+            "it goes"
+        )
 
 
 def _open_indexes(
@@ -150,26 +193,33 @@ class _Preparing:
     planner: Planner
     volume_of: Callable[[UUID], Volume]
 
-    def whole(self, remarks: Sequence[str], wanted: Wanted | None = None) -> Prepared:
+    def whole(self, remarks: Sequence[str], asked: Asked | None = None) -> Prepared:
         """All objects as they are, the oldest first."""
         plan = self.planner.plan(self.chain, self.stages, indexed=False, remarks=remarks)
-        return Prepared(plan, self.volume_of, self.keys, wanted=wanted)
+        return Prepared(plan, self.volume_of, self.keys, asked=asked)
 
-    def indexed(self, indexes: Mapping[UUID, Index], wanted: Wanted | None, remarks: Sequence[str]) -> Prepared:
+    def indexed(self, indexes: Mapping[UUID, Index], asked: Asked | None, remarks: Sequence[str]) -> Prepared:
         """The entries that make up the state, each from the object that has its newest version."""
         from tapeloom.index import final_rows
 
-        shares = final_rows([indexes[stage.item.id] for stage in self.stages], wanted)
-        if wanted is not None and not any(share.entries for share in shares):
-            raise nothing_called_so(self.chain.wanted)
+        ordered = [indexes[stage.item.id] for stage in self.stages]
+        shares = final_rows(ordered, None if asked is None else asked.wanted)
+        if asked is not None:
+            if not any(share.entries for share in shares):
+                raise nothing_called_so(self.chain.wanted)
+            asked.look_into(ordered)
+            remarks = [*remarks, *not_called_so(self.chain.wanted, asked)]
         parts = {stage.item.id: parts_of(share) for stage, share in zip(self.stages, shares, strict=True)}
         stages = [
             replace(stage if share.whole else stage.only(parts[stage.item.id]), entries=share.entries)
             for stage, share in zip(self.stages, shares, strict=True)
         ]
         plan = self.planner.plan(self.chain, stages, indexed=True, remarks=remarks)
-        renamed = {one.target: one.link for share in shares for one in reversed(share.pulled)}
-        return Prepared(plan, self.volume_of, self.keys, indexes, parts, renamed=renamed)
+        renamed = {
+            stage.item.id: {one.target: one.link for one in reversed(share.pulled)}
+            for stage, share in zip(self.stages, shares, strict=True)
+        }
+        return Prepared(plan, self.volume_of, self.keys, indexes, parts, asked, renamed)
 
 
 def nothing_called_so(item: Object) -> NotFound:
@@ -180,9 +230,15 @@ def nothing_called_so(item: Object) -> NotFound:
     )
 
 
+def not_called_so(item: Object, asked: Asked) -> list[str]:
+    """A sentence on those of the paths that a state does not have, though it has others."""
+    names = ", ".join(printable(os.fsencode(path)) for path in asked.unmatched)
+    return [f"nothing in {item.source} of {dated(item)} is called {names}"] if names else []
+
+
 def parts_of(share: Share) -> list[Part]:
-    """What is wanted of one sequence, with the data of hard links whose first name is not wanted: ascending, joined
-    where they meet."""
+    """What is wanted of one sequence, with the data of hard links whose first name is not: ascending, joined where they
+    meet."""
     pulled = [(one.begin, one.end) for one in share.pulled]
     joined: list[Part] = []
     for begin, end in sorted([*map(tuple, share.parts.tolist()), *pulled]):

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import os
-import shutil
+import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from tapeloom.agent.descent import FOLDER_FLAGS, Descent
+from tapeloom.agent.removal import Removal, is_mounted, mount_of, why
+from tapeloom.agent.report import Notes, printable, reason
 from tapeloom.agent.rows import FOLDER
 from tapeloom.errors import RestoreError
 
 State = Iterable[tuple[bytes, int]]
 """(path, kind) of all entries, in canonical order; the root is b""."""
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
 
 def prune(target: Path, state: State, *, in_the_way_only: bool = False) -> int:
     """Removes below `target` what `state` does not have, or with `in_the_way_only` folders where it has something else.
 
-    What is mounted below `target` is left alone. Gives how many names were removed, each with all below it.
+    What is mounted below `target` is left alone, and so are the folders above it. Gives how many names were removed,
+    each with all below it.
 
     Raises
     ------
     RestoreError
-        Something cannot be listed or removed.
+        Something cannot be listed; or, after all else was removed, something cannot be removed, for one a folder with a
+        mount below it.
     """
     rows = iter(state)
     row = next(rows, None)
     removed = 0
+    kept: str | None = None
+    removal = Removal(lambda _: True, Notes())
     try:
         for place in _walk(target):
             while row is not None and _key(row[0]) < place.key:
@@ -36,11 +42,18 @@ def prune(target: Path, state: State, *, in_the_way_only: bool = False) -> int:
             known = row is not None and row[0] == place.path
             in_the_way = row is not None and known and place.is_folder and row[1] != FOLDER
             if in_the_way or not (known or in_the_way_only):
-                place.remove()
-                removed += 1
+                try:
+                    times = os.fstat(place.folder)
+                    removal.remove(place.folder, place.name, place.path, place.is_folder, whole=True)
+                    os.utime(place.folder, ns=(times.st_atime_ns, times.st_mtime_ns))  # it was dressed already
+                    removed += 1
+                except OSError as error:
+                    kept = kept or f"{printable(place.path)} cannot be removed: {why(error)}"
             place.entered = known and not in_the_way
     except OSError as error:
-        raise RestoreError(f"{target}: deleting failed: {error.strerror or error}") from None
+        raise RestoreError(f"{target}: deleting failed: {reason(error)}") from None
+    if kept is not None:
+        raise RestoreError(f"{target}: {kept}")
     return removed
 
 
@@ -49,53 +62,46 @@ def _key(path: bytes) -> bytes:
     return path.replace(b"/", b"\0")
 
 
+@dataclass(slots=True)
 class _Place:
-    """One name below the folder. Whoever gets it says whether it is `entered`, if it is a folder."""
+    """One name in an open folder. Whoever gets it says whether it is `entered`, if it is a folder."""
 
-    __slots__ = ("_folder", "_name", "entered", "is_folder", "path")
-
-    def __init__(self, path: bytes, name: bytes, folder: int, *, is_folder: bool):
-        self.path, self.is_folder, self.entered = path, is_folder, False
-        self._name, self._folder = name, folder
+    path: bytes
+    name: bytes
+    folder: int
+    is_folder: bool
+    entered: bool = False
 
     @property
     def key(self) -> bytes:
         return _key(self.path)
 
-    def remove(self) -> None:
-        if self.is_folder:
-            shutil.rmtree(self._name, dir_fd=self._folder)
-        else:
-            os.unlink(self._name, dir_fd=self._folder)
-
 
 def _walk(target: Path) -> Iterator[_Place]:
-    """Everything below `target`, in canonical order; on its file system alone."""
-    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    device = os.fstat(root).st_dev
-    open_folders = [(b"", root, iter(_names(root)))]
+    """Everything below `target`, in canonical order; on its mount alone."""
+    way = Descent(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     try:
-        while open_folders:
-            above, folder, names = open_folders[-1]
+        device, mount = os.fstat(way.root).st_dev, mount_of(way.root)
+        levels = [(b"", _names(way.root))]
+        while levels:
+            above, names = levels[-1]
             name = next(names, None)
             if name is None:
-                open_folders.pop()
-                os.close(folder)
+                levels.pop()
+                way.leave()
                 continue
-            there = os.lstat(name, dir_fd=folder)
-            if there.st_dev != device:
+            there = os.lstat(name, dir_fd=way.fd)
+            is_folder = stat.S_ISDIR(there.st_mode)
+            if there.st_dev != device or (is_folder and is_mounted(name, way.fd, mount)):
                 continue
-            is_folder = (there.st_mode & 0o170000) == 0o040000
-            path = above + b"/" + name if above else name
-            place = _Place(path, name, folder, is_folder=is_folder)
+            place = _Place(above + b"/" + name if above else name, name, way.fd, is_folder)
             yield place
             if is_folder and place.entered:
-                inner = os.open(name, _FOLDER, dir_fd=folder)
-                open_folders.append((path, inner, iter(_names(inner))))
+                way.enter(name, os.open(name, FOLDER_FLAGS, dir_fd=way.fd))
+                levels.append((place.path, _names(way.fd)))
     finally:
-        for _, folder, _ in open_folders:
-            os.close(folder)
+        way.close()
 
 
-def _names(folder: int) -> list[bytes]:
-    return sorted(map(os.fsencode, os.listdir(folder)))
+def _names(folder: int) -> Iterator[bytes]:
+    return iter(sorted(map(os.fsencode, os.listdir(folder))))

@@ -17,7 +17,7 @@ from tapeloom.ops.choose import choose_object
 from tapeloom.ops.feeding import Feeding, OnOpen, prove, reading_of, unprovable
 from tapeloom.ops.mounts import Mounts
 from tapeloom.ops.planning import RestorePlan, Stage
-from tapeloom.ops.preparing import Prepared, Request, keys_of, nothing_called_so, prepared, stage_of
+from tapeloom.ops.preparing import Prepared, Request, keys_of, not_called_so, nothing_called_so, prepared, stage_of
 from tapeloom.ops.pruning import prune
 from tapeloom.runtime.reading import Fault, Reading
 from tapeloom.volume.header import Content
@@ -28,7 +28,8 @@ class RestoreResult:
     """What a restore gave. `faults`: blocks that had to be taken from another copy, or could not be had at all; `lost`
     and `missing`: what none of them could give, and the names of what is missing because of it; `broken_off`: that is
     all the source gave. Only a partial restore puts up with these. `unproven`: the bytes are not those that an object's
-    digest was made of. `removed` counts names that `delete` removed; `remarks` say how it was done.
+    digest was made of. `removed` counts names that `delete` removed; `remarks` say how it was done; `unmatched` are
+    paths that were asked for and that nothing is called as.
     """
 
     object: Object
@@ -42,10 +43,12 @@ class RestoreResult:
     remarks: list[str] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
     """Labels, in the order in which they were mounted."""
+    unmatched: list[str] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
-        return 1 if self.lost or self.broken_off or self.unproven or self.report.troubles else 0
+        short = self.lost or self.broken_off or self.unproven or self.unmatched or self.report.troubles
+        return 1 if short else 0
 
 
 @contextmanager
@@ -85,6 +88,14 @@ def _opened(config: Config, wanted: Request) -> Iterator[tuple[Stage, Reading]]:
             reading_of(stage, mounts, keys, partial=partial) as reading,
         ):
             yield stage, reading
+
+
+def check_use(wanted: Request, *, in_place: bool = False, onto: bool = False) -> None:
+    """Raises UsageError where what is asked for does not go together: `in_place` for a folder, `onto` for an image."""
+    if onto and (wanted.paths or wanted.at is not None or wanted.delete):
+        raise UsageError("--onto takes a whole image: no PATH, --at or --delete goes with it")
+    if wanted.delete and not in_place:
+        raise UsageError("--delete goes with --in-place: without it the folder has to be empty")
 
 
 def plan_restore(config: Config, wanted: Request) -> RestorePlan:
@@ -139,8 +150,7 @@ def restore_as_asked(
     ------
     UsageError, NotFound, RestoreError, FormatError, SealError, DeviceError
     """
-    if wanted.delete and not in_place:
-        raise UsageError("--delete goes with --in-place: without it the folder has to be empty")
+    check_use(wanted, in_place=in_place)
     with prepared(config, wanted) as ready, Mounts(config.drives, ready.volume_of) as mounts:
         feeding = Feeding(ready, mounts, partial=wanted.partial, on_open=on_open)
         plan = ready.plan
@@ -148,24 +158,32 @@ def restore_as_asked(
         if plan.chain.wanted.content != Content.PAX:
             report = _one_file(feeding, plan.stages[0], target, existing)
         else:
-            prunes = wanted.delete and plan.indexed
-            if prunes and target.is_dir():
+            one_by_one = not plan.indexed and len(plan.stages) > 1
+            if one_by_one and in_place and existing in ("replace", "newer") and _holds_anything(target):
+                raise RestoreError(
+                    f"{target} is not empty, and without file indexes objects are applied one after another: an older "
+                    "one could replace a file there that a newer one removes; name an empty folder, or leave what "
+                    "stands there (--existing skip)"
+                )
+            if wanted.delete and target.is_dir():
                 removed += prune(target, _state(ready), in_the_way_only=True)
             with TreeRestore(
                 target,
                 existing=existing,
                 in_place=in_place,
                 numeric_owner=numeric_owner,
-                again=not plan.indexed and len(plan.stages) > 1,
+                again=one_by_one,
                 delete=wanted.delete,
-                renamed=ready.renamed,
             ) as tree:
                 feeding.feed(tree)
                 report = tree.finish()
             if wanted.paths and not (report.files or report.folders or report.others):
                 raise nothing_called_so(plan.chain.wanted)
-            if prunes and not (feeding.lost or feeding.unproven):
+            if wanted.delete and not (feeding.lost or feeding.unproven or feeding.broken_off):
                 removed += prune(target, _state(ready))
+        asked = ready.asked
+        if asked is not None and not plan.indexed:
+            feeding.remarks += not_called_so(plan.chain.wanted, asked)
         return RestoreResult(
             plan.chain.wanted,
             report,
@@ -177,7 +195,16 @@ def restore_as_asked(
             removed + report.removed,
             [*plan.remarks, *feeding.remarks],
             mounts.labels,
+            asked.unmatched if asked is not None else [],
         )
+
+
+def _holds_anything(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as there:
+            return next(there, None) is not None
+    except OSError:
+        return False  # it is not there, or whoever opens it says what is wrong with it
 
 
 def _state(ready: Prepared) -> Iterator[tuple[bytes, int]]:
@@ -202,8 +229,7 @@ def restore_onto(config: Config, wanted: Request, target: Path, *, replace: bool
     UsageError, NotFound, RestoreError, FormatError, SealError, DeviceError
         FormatError also for an object that is no image.
     """
-    if wanted.paths or wanted.at is not None or wanted.delete:
-        raise UsageError("--onto takes a whole image: no PATH, --at or --delete goes with it")
+    check_use(wanted, onto=True)
     with _opened(config, wanted) as (stage, reading):
         item = stage.item
         if item.content != Content.PAX:

@@ -12,6 +12,7 @@ from tapeloom.agent.command import CommandSource
 from tapeloom.agent.hooks import Hooks
 from tapeloom.agent.raw import RawSource
 from tapeloom.agent.tree import TreeSource
+from tapeloom.errors import SourceError, TapeloomError
 from tapeloom.ops.codings import coding_of, open_snapshot
 from tapeloom.ops.levels import Start, choose_start
 from tapeloom.runtime.producer import ProducerSource
@@ -130,6 +131,19 @@ class Named:
         return report
 
 
+class _Refused:
+    """A source that cannot be begun. Its object fails, and says why."""
+
+    content = int(Content.OPAQUE)
+
+    def __init__(self, name: str, why: str):
+        self.name = name
+        self._why = why
+
+    def run(self, sink: Sink) -> Report:
+        raise SourceError(self._why)
+
+
 class _Produced:
     """A source that a program writes, with what the configuration says of it."""
 
@@ -189,11 +203,15 @@ def job_sources(
             yield _named(config, configured, catalog, Level[group.level.upper()] if level is None else level)
 
 
-def _named(config: Config, configured: Configured, catalog: Catalog, level: Level) -> Named:
+def _named(config: Config, configured: Configured, catalog: Catalog, level: Level) -> Source:
+    try:
+        coding = coding_of(config, configured)
+    except TapeloomError as error:  # its own trouble: the other sources of the job are not held up
+        return _Refused(configured.name, str(error))
     reader = make_source(configured)
     start = Start()
     if isinstance(reader, TreeSource):
         start = choose_start(
             catalog, configured.name, level, lambda since: since.fits(reader), partial(open_snapshot, config)
         )
-    return Named(configured, reader, config.server.state, coding_of(config, configured), start)
+    return Named(configured, reader, config.server.state, coding, start)

@@ -162,6 +162,10 @@ def new_key_file(path: Path, name: str | None = None) -> Key:
         secret=base64.b64encode(key.secret).decode(),
     )
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SealError(f"{path.parent}, the folder of the key, cannot be made: {error.strerror}") from None
+    try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise SealError(f"{path} is there already, and stays as it is: a key that is overwritten is lost") from None
