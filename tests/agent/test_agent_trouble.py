@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from agent_world import MemorySequence, MemorySink, as_nobody, snapshot
 
-from tapeloom.agent import byhand, metadata, report, walk
+from tapeloom.agent import byhand, extents, metadata, report, walk
 from tapeloom.agent.extract import restore_tree
 from tapeloom.agent.tree import TreeSource
 from tapeloom.errors import SourceError, Stopped
@@ -352,7 +352,7 @@ def test_a_file_system_without_seeking_for_holes(tmp_path, monkeypatch):
 
     sink = MemorySink()
     with monkeypatch.context() as patched:
-        patched.setattr(byhand, "os", _OsWith(lseek=failing))
+        patched.setattr(extents, "os", _OsWith(lseek=failing))
         report = TreeSource([tmp_path]).run(sink)
     assert report.bytes == (1 << 20) + 3
     assert contents(sink)["./sparse"] == (tmp_path / "sparse").read_bytes()

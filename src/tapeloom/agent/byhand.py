@@ -17,6 +17,7 @@ from contextlib import closing
 from .._tree import Walk
 from ..errors import SourceError
 from . import pax, rows
+from .extents import pieces
 from .links import FirstNames
 from .metadata import handle_of, read_records
 from .owners import Owners
@@ -390,24 +391,14 @@ def _stamps(status: os.stat_result) -> tuple[int, int]:
 def _extents(fd: int, size: int) -> list[tuple[int, int]]:
     """Offset and length of the pieces of *fd* that hold data, and where the file ends in a hole an empty one there."""
     extents: list[tuple[int, int]] = []
-    end = 0
     try:
-        while end < size:
+        for start, length in pieces(fd, size):
             if len(extents) == pax.EXTENTS_MAX - 1:
-                extents.append((end, size - end))
-                return extents
-            try:
-                start = os.lseek(fd, end, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # which says: only a hole is left
-                    raise
-                break
-            if start >= size:
-                break
-            end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-            extents.append((start, end - start))
+                end = sum(extents[-1])
+                return [*extents, (end, size - end)]
+            extents.append((start, length))
     except OSError:
         return [(0, size)]  # a file system that tells nothing of holes
-    if end < size:
+    if not extents or sum(extents[-1]) < size:
         extents.append((size, 0))
     return extents

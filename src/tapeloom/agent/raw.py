@@ -7,7 +7,6 @@ compress to next to nothing.
 
 from __future__ import annotations
 
-import errno
 import heapq
 import os
 import stat
@@ -19,6 +18,7 @@ import numpy as np
 from ..errors import SourceError
 from . import pax
 from .cache import Range, passage
+from .extents import pieces
 from .metadata import read_records
 from .owners import Owners
 from .report import Notes, SourceReport, reason
@@ -102,19 +102,9 @@ def data_extents(fd: int, size: int, most: int = EXTENTS_MAX) -> list[Range]:
     """Where the data of a file of *size* bytes lie. Of more than *most* pieces, those with the smallest holes between
     them become one, holes and all."""
     extents: list[Range] = []
-    end = 0
     try:
-        while end < size:
-            try:
-                start = os.lseek(fd, end, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # which says: only a hole is left
-                    raise
-                break
-            if start >= size:
-                break
-            end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-            extents.append((start, end - start))
+        for piece in pieces(fd, size):
+            extents.append(piece)
             if len(extents) >= 2 * most:
                 extents = merged(extents, most)
     except OSError:

@@ -10,14 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from uuid import UUID
 
 from tapeloom.agent.snapshot import SnapshotWriter
 from tapeloom.catalog.beside import index_path, make_folder, snapshot_path
 from tapeloom.errors import TapeloomError
 from tapeloom.index import IndexWriter
-from tapeloom.runtime.coding import Coding
+
+if TYPE_CHECKING:
+    from tapeloom.runtime.coding import Coding
 
 
 class Keeping:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from pathlib import Path
 
 from tapeloom.agent.extract import Existing, TreeRestore, restore_file, restore_raw
@@ -234,20 +235,8 @@ def restore_onto(config: Config, wanted: Request, target: Path, *, replace: bool
         item = stage.item
         if item.content != Content.PAX:
             raise FormatError(f"object {item.id} of {item.source} is no image: --to DIR takes it")
-        try:
-            written = restore_raw(reading.sequence, target, replace=replace)
-            wrong = prove(stage, reading)
-        except BlockDamaged as damaged:
-            raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
-        return RestoreResult(
-            item,
-            RestoreReport(files=1, bytes=written),
-            list(reading.faults),
-            reading.lost,
-            reading.sequence.broken_off,
-            unproven=[wrong] if wrong else [],
-            remarks=unprovable(reading),
-        )
+        report = RestoreReport(files=1)
+        return _taken(stage, reading, report, lambda: restore_raw(reading.sequence, target, replace=replace))
 
 
 def cat(
@@ -261,27 +250,37 @@ def cat(
     keys: Sequence[Path] = (),
 ) -> RestoreResult:
     """Writes an object's sequence to the descriptor `fd`. Raises BrokenPipeError as it comes."""
-    written = 0
     with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))) as (
         stage,
         reading,
     ):
-        item = stage.item
-        try:
+
+        def write() -> int:
+            written = 0
             while (payload := reading.sequence.payload()) is not None:
                 while payload:
                     n = os.write(fd, payload)
                     written += n
                     payload = payload[n:]
-            wrong = prove(stage, reading)
-        except BlockDamaged as damaged:
-            raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
-        return RestoreResult(
-            item,
-            RestoreReport(files=0, bytes=written),
-            list(reading.faults),
-            reading.lost,
-            reading.sequence.broken_off,
-            unproven=[wrong] if wrong else [],
-            remarks=unprovable(reading),
-        )
+            return written
+
+        return _taken(stage, reading, RestoreReport(), write)
+
+
+def _taken(stage: Stage, reading: Reading, report: RestoreReport, take: Callable[[], int]) -> RestoreResult:
+    """What came of one object whose whole sequence `take` takes; it gives the number of bytes for the report."""
+    item = stage.item
+    try:
+        written = take()
+        wrong = prove(stage, reading)
+    except BlockDamaged as damaged:
+        raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
+    return RestoreResult(
+        item,
+        changed(report, bytes=written),
+        list(reading.faults),
+        reading.lost,
+        reading.sequence.broken_off,
+        unproven=[wrong] if wrong else [],
+        remarks=unprovable(reading),
+    )
