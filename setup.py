@@ -52,6 +52,7 @@ def find_python_headers() -> None:
 find_python_headers()
 kernel = extension("_kernel", "arena", "block", "crc32c", "drain", "feed", "interleave", "ring", "slots", "split")
 untree = extension("_untree", "unpack")
+merge = extension("_merge", "entry")
 segment = extension("_segment", "block", "bridge", "feed", "producer", "ring", "slots")
 tree = extension(
     *("_tree", "attributes", "compare", "crc32c", "enter", "folder", "gather", "linked", "listing", "looking", "names"),
@@ -59,6 +60,6 @@ tree = extension(
 )
 
 setup(
-    ext_modules=cythonize([kernel, segment, tree, untree], language_level=3, include_path=["src"]),
+    ext_modules=cythonize([kernel, merge, segment, tree, untree], language_level=3, include_path=["src"]),
     cffi_modules=["src/tapeloom/_devio_build.py:ffibuilder"],
 )

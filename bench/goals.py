@@ -67,6 +67,23 @@ GOALS: dict[str, Goal] = {
     "writer_gbs": Goal("plain O_DIRECT writer, absolute", "GB/s"),
     "tape_gbs": Goal("the same, absolute", "GB/s"),
     "restore_bytes": Goal("restoring one of 8 interleaved objects: bytes read : the object's", at_most=1.2),
+    **{
+        f"copy_{objects}_{targets}_{key}": goal
+        for objects, what in {1: "one of 8 interleaved objects", 8: "all 8"}.items()
+        for targets, where in {1: "one virtual tape", 2: "two"}.items()
+        for key, goal in {
+            "rate": Goal(f"copying {what} to {where}: rate : the same reads and writes, plainly", at_least=0.9),
+            "rate_checked": Goal("the same : with CRC32C of each block"),
+            "moving": Goal("the same, without what comes before and after: rate : plainly"),
+            "cpu": Goal("the same, CPU a byte : plain loop", at_most=1.3),
+            "cpu_checked": Goal("the same : plain loop with CRC32C of each block"),
+            "gbs": Goal("the same, absolute", "GB/s"),
+            "plain_gbs": Goal("reads and writes, plainly, absolute", "GB/s"),
+            "cpu_gb": Goal("copying: CPU s per GB", "s"),
+        }.items()
+    },
+    "curve_bytes": Goal("one of 8 streams in runs of 16 blocks, LTO-9 at 1 : 32: bytes read : the object's"),
+    "curve_seconds": Goal("the same, by the drive's timing: seconds : those of an object that lies alone"),
     "start_up": Goal("`tapeloom backup` of one tiny file: the whole process", "s", at_most=0.25),
     "start_up_memory": Goal("the same, peak memory", "MiB"),
     "small_full": Goal("100,000 files of 4 KiB, full, onto a virtual tape: speed : GNU tar to a file", at_least=1.5),
@@ -76,6 +93,9 @@ GOALS: dict[str, Goal] = {
     "small_restore": Goal("restore of them: speed : tar x", at_least=1),
     "small_restore_seconds": Goal("the same, absolute", "s"),
     "small_restore_tar": Goal("tar x", "s"),
+    "small_restore_cpu": Goal("the same, CPU time : tar x"),
+    "small_restore_in_memory": Goal("the same in a file system in memory: speed : tar x"),
+    "small_restore_in_memory_cpu": Goal("the same, CPU time : tar x"),
     "increment": Goal("increment over 300,000 unchanged files: time : tar --listed-incremental", at_most=0.6),
     "increment_floor": Goal("the same: time : bare readdir and stat on two threads"),
     "increment_seconds": Goal("the same, absolute", "s"),

@@ -1,4 +1,4 @@
-"""The plain loops of plain.c, compiled once a run and called by ctypes, which lets go of the GIL."""
+"""The plain loops of plain.c and carry.c, compiled once a run and called by ctypes, which lets go of the GIL."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from usage import Cost, measured
 
 _ROOT = Path(__file__).resolve().parent.parent
-_SOURCES = ["bench/plain.c", *(f"csrc/{name}.c" for name in ("arena", "crc32c", "interleave", "ring", "slots"))]
+_SOURCES = [
+    "bench/plain.c",
+    "bench/carry.c",
+    *(f"csrc/{name}.c" for name in ("arena", "crc32c", "interleave", "ring", "slots")),
+]
 
 
 class Plain:
@@ -60,6 +65,47 @@ class Plain:
         if error:
             raise OSError(error, os.strerror(error))
         return Cost(total_bytes, usage)
+
+    def carry(
+        self,
+        source: Path,
+        requests: Sequence[tuple[int, int]],
+        targets: Sequence[Path],
+        memory: mmap.mmap,
+        block_bytes: int,
+        write_blocks: int,
+        *,
+        check: bool,
+        threads: bool,
+    ) -> Cost:
+        """Reads the requests, (offset, blocks) each, with O_DIRECT, and writes what came to the beginning of every
+        target, so many blocks a call, until it is on the disk. `check`: with the CRC32C of each block; `threads`: one
+        that reads and one for each target, else one loop."""
+        whole = (ctypes.c_char * len(memory)).from_buffer(memory)
+        table = (ctypes.c_uint64 * (2 * len(requests)))(*chain.from_iterable(requests))
+        fds = [os.open(source, os.O_RDONLY | os.O_DIRECT)]
+        try:
+            fds += [os.open(target, os.O_WRONLY | os.O_DIRECT) for target in targets]
+            with measured() as usage:
+                error = self._library.plain_carry(
+                    fds[0],
+                    table,
+                    len(requests),
+                    (ctypes.c_int * len(targets))(*fds[1:]),
+                    len(targets),
+                    whole,
+                    ctypes.c_uint64(len(memory)),
+                    block_bytes,
+                    write_blocks,
+                    check,
+                    threads,
+                )
+        finally:
+            for fd in fds:
+                os.close(fd)
+        if error:
+            raise OSError(error, os.strerror(error))
+        return Cost(sum(blocks for _, blocks in requests) * block_bytes, usage)
 
     def kernel_cycle_ns(self, buffers: int, run_blocks: int, rounds: int) -> float:
         """Nanoseconds that one core takes to hand a block from its producer to a device that takes everything."""

@@ -44,6 +44,7 @@ class Agent:
     buffers: Sequence[Buffer]
     stage: int = 0
     """0: of the backup group, else of that mirror group."""
+    run_blocks: int | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class Rig:
             buffers = ", ".join(f"B{row} = {self._feeds(buffer)}" for row, buffer in enumerate(agent.buffers))
             groups += ["", f"[{kind}.{agent.name}]", f'drive = "{agent.drive}"', 'on_lag = "wait"']
             groups += [f"buffers = {{ {buffers} }}"]
+            groups += [] if agent.run_blocks is None else [f"run_blocks = {agent.run_blocks}"]
         digest = 'digest = "sha256", ' if self.digest else ""
         lines += ["", "[sources]"]
         for name, paths in self.sources.items():

@@ -19,11 +19,16 @@ class Sizes:
     rounds: int
     paced_repeats: int
     tape_repeats: int
+    copy_repeats: int
     kernel_blocks: int
     small_files: int
     many_files: int
     rows: int
     """Of the file index."""
+    curve_blocks: int
+    """Of each object of the restore curve."""
+    curve_streams: tuple[int, ...]
+    curve_runs: tuple[int, ...]
 
 
 FULL = Sizes(
@@ -33,10 +38,14 @@ FULL = Sizes(
     rounds=9,
     paced_repeats=9,
     tape_repeats=2,
+    copy_repeats=4,
     kernel_blocks=400_000,
     small_files=100_000,
     many_files=300_000,
     rows=10_000_000,
+    curve_blocks=2048,
+    curve_streams=(1, 2, 4, 8, 16, 32),
+    curve_runs=(1, 4, 16, 64, 256),
 )
 QUICK = Sizes(
     file_bytes=4 * MIB,
@@ -45,8 +54,12 @@ QUICK = Sizes(
     rounds=1,
     paced_repeats=8,
     tape_repeats=1,
+    copy_repeats=1,
     kernel_blocks=32_000,
     small_files=1000,
     many_files=2000,
     rows=50_000,
+    curve_blocks=256,
+    curve_streams=(1, 4),
+    curve_runs=(1, 16),
 )

@@ -47,8 +47,9 @@ struct tl_stream {
     int32_t freed_fd; /* with a segment: an eventfd of this process alone that hears of slots coming home; else -1 */
 
     _Alignas(TL_LINE) tl_stack free; /* of its quota */
+    _Atomic uint32_t pool;           /* the stream that its slots were taken for, by row + 1; 0: its producer takes them for it */
     _Atomic uint32_t held;           /* slots of the arena that it holds now, quota and common */
-    _Atomic uint32_t held_common;    /* the common ones among them; its producer takes up to cap - quota */
+    _Atomic uint32_t held_common;    /* common ones that its producer has taken, also for others: up to cap - quota */
     _Atomic uint64_t freed;          /* slots of the producer's segment that came home, in whatever order */
     _Atomic uint32_t watched;        /* a bridge sleeps on freed_fd */
     _Atomic uint32_t waiting;        /* its producer sleeps on wake, wanting a slot */
@@ -133,6 +134,13 @@ static inline struct tl_cursor *tl_cursor_of(const struct tl_arena *a, uint32_t 
 static inline struct tl_agent *tl_agent_of(const struct tl_arena *a, uint32_t i)
 {
     return (struct tl_agent *)tl_at(a, a->agent_at) + i;
+}
+
+/* Who takes slots for this stream, and sleeps when there are none: the stream itself, or the pool that a drive reads into. */
+static inline struct tl_stream *tl_taker_of(const struct tl_arena *a, struct tl_stream *s)
+{
+    const uint32_t pool = atomic_load_explicit(&s->pool, memory_order_relaxed);
+    return pool ? tl_stream_of(a, pool - 1) : s;
 }
 
 /* What the schedule says of one row; field by field as in tapeloom.schedule. */

@@ -9,6 +9,7 @@
 #define VALUES_BYTES_MAX (64u << 10)
 #define NAMES_MAX 64u
 #define PREFIX "SCHILY.xattr."
+#define XFS_LISTS "trusted.SGI_ACL_" /* see agent/acl.py */
 
 static int starts(const char *name, const char *with)
 {
@@ -22,7 +23,7 @@ static int sort_names(const char *list, size_t bytes, const char **name)
     for (const char *n = list; n < list + bytes; n += strlen(n) + 1) {
         if (starts(n, "system.posix_acl_") || strpbrk(n, "%=") != NULL || count == NAMES_MAX)
             return -1;
-        if (starts(n, "system."))
+        if (starts(n, "system.") || starts(n, XFS_LISTS))
             continue;
         int to = count++;
         for (; to > 0 && strcmp(name[to - 1], n) > 0; to--)

@@ -5,14 +5,14 @@
 
 #include "enter.h"
 
-static int is_forced(const struct tl_inodes *forced, const struct stat *s)
+int tl_inodes_have(const struct tl_inodes *inodes, uint64_t inode)
 {
-    uint64_t low = 0, high = forced->count;
+    uint64_t low = 0, high = inodes->count;
     while (low < high) {
         const uint64_t middle = low + (high - low) / 2;
-        if (forced->inode[middle] == s->st_ino)
+        if (inodes->inode[middle] == inode)
             return 1;
-        if (forced->inode[middle] < s->st_ino)
+        if (inodes->inode[middle] < inode)
             low = middle + 1;
         else
             high = middle;
@@ -51,7 +51,7 @@ static int look(struct entering *e, struct tl_name *n, struct stat *s, const cha
     if (S_ISSOCK(s->st_mode))
         return 1;
     n->marks = (uint8_t)tl_doubt(e->walk, s, &now);
-    if (r != NULL && r->kind == TL_RECORD_NAME && is_same(r, s) && !(s->st_nlink > 1 && is_forced(&e->walk->forced, s)))
+    if (r != NULL && r->kind == TL_RECORD_NAME && is_same(r, s) && !(s->st_nlink > 1 && tl_inodes_have(&e->walk->forced, s->st_ino)))
         n->state = TL_NAME_SAME;
     return 1;
 }

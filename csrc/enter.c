@@ -170,15 +170,12 @@ static int note_enter(struct entering *e, unsigned marks)
     return ok;
 }
 
-/* Adds *data* as all that the folder holds. */
-static int note_content(struct tl_chunk *c, const uint8_t *data, size_t bytes)
+/* What has been added behind the folder's ENTER is all that it holds. */
+static void note_content(struct tl_chunk *c)
 {
-    if (!tl_bytes_add(&c->records, data, bytes))
-        return 0;
     const uint64_t length = c->records.used - c->enter_bytes;
     memcpy(c->records.data + 1, &length, sizeof length);
     c->enter_bytes = 0;
-    return 1;
 }
 
 /* Of a folder whose names do not fit into memory: what becomes of each, for the list that goes with its header. They are looked at once more
@@ -245,7 +242,10 @@ static int enter(struct entering *e, unsigned marks)
         return 0;
     if (unlisted && e->known) { /* what the objects before have of it stays known, with names of inodes with several perhaps */
         e->chunk->linked++;
-        return make_entry(e, 0) && note_content(e->chunk, e->record.inside, (size_t)(e->record.end - e->record.inside));
+        if (!make_entry(e, 0) || !tl_keep_records(e->walk, e->record.inside, e->record.end, &e->chunk->records))
+            return 0;
+        note_content(e->chunk);
+        return 1;
     }
     if (e->rest != NULL)
         e->merge = &e->rest->merge;
@@ -259,9 +259,12 @@ static int enter(struct entering *e, unsigned marks)
     struct tl_node **first = e->link;
     if (!(e->rest != NULL ? add_rest(e) : plan(e)))
         return 0;
-    if (e->link == first)
-        return note_content(e->chunk, &leave, 1);
-    return add_node(e, TL_NODE_LEAVE, e->folder, 0, 0) != NULL;
+    if (e->link != first)
+        return add_node(e, TL_NODE_LEAVE, e->folder, 0, 0) != NULL;
+    if (!tl_bytes_add(&e->chunk->records, &leave, 1))
+        return 0;
+    note_content(e->chunk);
+    return 1;
 }
 
 static struct entering entering(struct tl_worker *worker, struct tl_node *node, struct tl_node **more)

@@ -47,6 +47,9 @@ int tl_same_time(const struct timespec *a, const struct timespec *b);
 /* looking.c: a folder, where nothing is taken. */
 int tl_look_over(struct entering *e);
 
+/* odd.c: adds the records from *begin* to *end*, of names that this run does not take. */
+int tl_keep_records(const struct tl_walk *w, const uint8_t *begin, const uint8_t *end, struct tl_bytes *to);
+
 /* enter.c */
 int tl_enter_add_folder(struct entering *e, struct tl_text name, const uint8_t *since);
 

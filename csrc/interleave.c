@@ -54,8 +54,8 @@ static uint32_t write_batch(const struct tl_view *view, struct tl_agent *g, uint
 static void rearm(const struct tl_arena *a, struct tl_agent *g, uint32_t cursor)
 {
     struct tl_cursor *c = tl_cursor_of(a, cursor);
-    const struct tl_stream *s = tl_stream_of(a, c->stream);
-    const uint32_t short_will_do = atomic_load(&s->ended) | atomic_load(&s->waiting);
+    struct tl_stream *s = tl_stream_of(a, c->stream);
+    const uint32_t short_will_do = atomic_load(&s->ended) | atomic_load(&tl_taker_of(a, s)->waiting);
     const uint64_t waiting = tl_waiting(a, cursor);
     if (waiting)
         tl_bit_set(tl_some_bits(a, g), c->bit);
@@ -102,11 +102,14 @@ static int write_hands(const struct tl_view *view, struct tl_agent *g, struct tl
 }
 
 /* A drive may hang with all that a call gave it: one reader's share of the slots that are the stream's own, and the others, and the
- * producer, go on with the rest. A stream without any is somebody's alone. */
+ * producer, go on with the rest. Of a pool's, every agent may have some, of one stream or another, but only in one call each. A
+ * stream that has none is somebody's alone. */
 static uint32_t call_blocks_max(const struct tl_arena *a, uint32_t cursor)
 {
-    const struct tl_stream *s = tl_stream_of(a, tl_cursor_of(a, cursor)->stream);
-    const uint32_t own = s->quota + s->segment_slots, share = own / (s->readers + 1);
+    struct tl_stream *s = tl_stream_of(a, tl_cursor_of(a, cursor)->stream);
+    const struct tl_stream *taker = tl_taker_of(a, s);
+    const uint32_t own = taker->quota + taker->segment_slots;
+    const uint32_t share = own / ((taker == s ? s->readers : a->agents) + 1);
     return own == 0 ? TL_BATCH_MAX : share == 0 ? 1 : share;
 }
 

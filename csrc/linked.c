@@ -69,3 +69,23 @@ int tl_linked_next(struct tl_linked *l, struct tl_rows *to, size_t rows_max)
     }
     return l->depth > 0;
 }
+
+int tl_linked_distrust(uint8_t *begin, const uint8_t *end, const struct tl_inodes *forced)
+{
+    struct tl_linked l;
+    struct tl_record r;
+    if (!forced->count)
+        return 1;
+    int ok = tl_linked_open(&l, begin, end);
+    while (ok && l.depth) {
+        const int there = tl_records_next(&l.level[l.depth - 1], &r);
+        if (there == 0)
+            l.depth--;
+        else if (there < 0 || r.kind == TL_RECORD_ENTER)
+            ok = there > 0 && down(&l, r.inside, r.end);
+        else if ((r.marks & TL_MARK_DEVICE) && tl_inodes_have(forced, r.inode))
+            begin[r.begin - begin] |= TL_MARK_DOUBT;
+    }
+    tl_linked_close(&l);
+    return ok;
+}

@@ -20,4 +20,8 @@ void tl_linked_close(struct tl_linked *l);
  * all; -1: these are no records, or there was no memory. */
 int tl_linked_next(struct tl_linked *l, struct tl_rows *to, size_t rows_max);
 
+/* Of records that are kept as they were, though their names were not taken: those of the inodes of which all names were to be taken are in doubt
+ * from now on, for their other names are not linked to them any more. *begin* to *end* is one level. 0: no memory, or these are no records. */
+int tl_linked_distrust(uint8_t *begin, const uint8_t *end, const struct tl_inodes *forced);
+
 #endif

@@ -7,7 +7,7 @@
 #include "enter.h"
 
 #define LISTING_BUFFER_BYTES (64u << 10)
-#define WINDOW_NAMES 4096u
+#define WINDOW_NAMES 4096u /* at most */
 #define TAG_NAME "CACHEDIR.TAG"
 #define TAG "Signature: 8a477f597d28d172789f06886806bc55"
 
@@ -140,9 +140,10 @@ int tl_names_list(struct entering *e)
 int tl_names_window(struct entering *e)
 {
     struct tl_listing *l = &e->shared->listing;
+    const uint32_t held = e->walk->limits.names_held, window = held < WINDOW_NAMES ? held : WINDOW_NAMES;
     do {
         l->text.used = 0; /* of a window that was left out */
-        const int error = tl_spill_read(&e->rest->names, l, WINDOW_NAMES);
+        const int error = tl_spill_read(&e->rest->names, l, window);
         if (error) {
             errno = error;
             return 0;

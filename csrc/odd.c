@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "enter.h"
+#include "linked.h"
 
 int tl_walk_look(struct tl_walk *w, struct tl_walk_odd *odd)
 {
@@ -79,19 +80,28 @@ int tl_walk_record(struct tl_walk *w, const struct stat *status, unsigned marks)
     return add_record(w, kind, odd_name(w), status, marks);
 }
 
+int tl_keep_records(const struct tl_walk *w, const uint8_t *begin, const uint8_t *end, struct tl_bytes *to)
+{
+    const size_t at = to->used;
+    return tl_bytes_add(to, begin, (size_t)(end - begin)) &&
+           tl_linked_distrust(to->data + at, to->data + to->used, &w->forced);
+}
+
 /* The records of the folder at *since*, all of them, in doubt itself. */
 static int add_known(const struct tl_walk *w, const uint8_t *since, struct tl_bytes *to)
 {
     struct tl_records reader;
     struct tl_record old;
-    const uint8_t tag = *since | TL_MARK_DOUBT;
+    const size_t at = to->used;
     tl_records_open(&reader, since, w->since_end);
-    return tl_records_next(&reader, &old) == 1 && tl_bytes_add(to, &tag, 1) &&
-           tl_bytes_add(to, since + 1, (size_t)(old.end - since - 1));
+    if (tl_records_next(&reader, &old) != 1 || !tl_keep_records(w, since, old.end, to))
+        return 0;
+    to->data[at] |= TL_MARK_DOUBT;
+    return 1;
 }
 
 /* The records that are left of the level which *m* reads, in doubt. */
-static int add_left(struct tl_merge *m, struct tl_bytes *to)
+static int add_left(const struct tl_walk *w, struct tl_merge *m, struct tl_bytes *to)
 {
     struct tl_record_before before;
     tl_record_first(&before);
@@ -108,7 +118,7 @@ static int add_left(struct tl_merge *m, struct tl_bytes *to)
             continue;
         const uint64_t length = (uint64_t)(r->end - r->inside);
         memcpy(to->data + at + 1, &length, sizeof length);
-        if (!tl_bytes_add(to, r->inside, length))
+        if (!tl_keep_records(w, r->inside, r->end, to))
             return 0;
     }
     return 1;
@@ -124,7 +134,7 @@ int tl_keep_known(struct tl_walk *w, struct tl_node *node)
     if (node->kind == TL_NODE_FOLDER)
         return node->folder->since == NULL || add_known(w, node->folder->since, to);
     if (node->kind == TL_NODE_REST)
-        return add_left(&node->rest->merge, to);
+        return add_left(w, &node->rest->merge, to);
     tl_record_first(&before);
     for (uint32_t i = node->first; i < node->end; i++) {
         const struct tl_listing *l = &node->listing->listing;
@@ -195,8 +205,12 @@ void tl_walk_wrote(struct tl_walk *w, uint64_t bytes)
 
 void tl_walk_take_rows(struct tl_walk *w, struct tl_rows *to)
 {
+    *to = (struct tl_rows){0};
     pthread_mutex_lock(&w->lock);
-    *to = w->rows;
-    w->rows = (struct tl_rows){0};
+    const struct tl_chunk *c = w->head != NULL && w->merged ? w->head->chunk : NULL;
+    if (c == NULL || !(c->odd & TL_ODD_HEADER) || w->gave_odd) { /* else the last row may have to go again: tl_walk_headless() */
+        *to = w->rows;
+        w->rows = (struct tl_rows){0};
+    }
     pthread_mutex_unlock(&w->lock);
 }

@@ -41,7 +41,8 @@ void tl_freed_unwatch(const struct tl_arena *a, uint32_t stream);
 void tl_slot_return(const struct tl_arena *a, uint32_t stream, uint32_t slot);
 
 /* A reserved slot changes its stream: a drive reads into any free slot, and the block in it says whose it is. *to* has no
- * quota in the plan: its ring is long enough for any number of slots. */
+ * quota in the plan: its ring is long enough for any number of slots, and all of them come from the pool *from*, which stays
+ * answerable for them: its cap counts them, and when it runs dry the readers of *to* are told not to wait for full runs. */
 void tl_slot_move(const struct tl_arena *a, uint32_t slot, uint32_t from, uint32_t to);
 
 /* Publishes a filled slot to all attached readers. NO_READERS: the slot went home. */

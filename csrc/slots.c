@@ -82,18 +82,19 @@ int tl_slot_go_home(const struct tl_arena *a, struct tl_stream *s, uint32_t slot
     }
     const uint32_t home = tl_slot_of(a, slot)->home;
     struct tl_stream *of = home == TL_NONE ? NULL : tl_stream_of(a, home);
+    struct tl_stream *taker = tl_taker_of(a, s);
     push(a, of ? &of->free : &((struct tl_arena *)a)->common, slot);
     atomic_fetch_sub(&s->held, 1);
     if (!of)
-        atomic_fetch_sub(&s->held_common, 1);
-    if (of && of != s)
+        atomic_fetch_sub(&taker->held_common, 1);
+    if (of && of != taker)
         wake_producer(of);
     return !of;
 }
 
 void tl_tell_of_freed(const struct tl_arena *a, struct tl_stream *s, uint32_t common)
 {
-    wake_producer(s);
+    wake_producer(tl_taker_of(a, s));
     wake_bridge(s);
     while (common-- && !empty(&((struct tl_arena *)a)->common))
         wake_hungry(a);
@@ -119,8 +120,8 @@ enum tl_ring_status tl_slot_reserve_nowait(const struct tl_arena *a, uint32_t st
     return TL_RING_OK;
 }
 
-/* A producer is about to sleep: what its readers have must do, a full run or not. */
-static void urge_readers(const struct tl_arena *a, const struct tl_stream *s)
+/* What the readers of a stream have must do, a full run or not. */
+static void urge_readers_of(const struct tl_arena *a, const struct tl_stream *s)
 {
     const uint32_t *readers = (const uint32_t *)tl_at(a, a->readers_at) + s->first_reader;
     for (uint32_t i = 0; i < s->readers; i++) {
@@ -131,6 +132,18 @@ static void urge_readers(const struct tl_arena *a, const struct tl_stream *s)
             tl_agent_wake(g, TL_SLEEP_FULL);
         }
     }
+}
+
+/* A producer is about to sleep: whoever holds slots that it took is to let go of them. It is as with the slots of any stream: a
+ * reader waits for nothing that another slot of the pool would have to bring, but for its device, so each urged one frees what it
+ * has, and the pool's quota comes back to the pool alone. */
+static void urge_readers(const struct tl_arena *a, const struct tl_stream *taker)
+{
+    urge_readers_of(a, taker);
+    if (taker->readers == 0)
+        for (uint32_t i = 0; i < a->streams; i++)
+            if (tl_taker_of(a, tl_stream_of(a, i)) == taker)
+                urge_readers_of(a, tl_stream_of(a, i));
 }
 
 static enum tl_ring_status why_not(const struct tl_arena *a, const struct tl_stream *s, int last)
@@ -212,11 +225,8 @@ void tl_slot_return(const struct tl_arena *a, uint32_t stream, uint32_t slot)
 
 void tl_slot_move(const struct tl_arena *a, uint32_t slot, uint32_t from, uint32_t to)
 {
+    atomic_store_explicit(&tl_stream_of(a, to)->pool, from + 1, memory_order_relaxed);
     atomic_fetch_add(&tl_stream_of(a, to)->held, 1);
     atomic_fetch_sub(&tl_stream_of(a, from)->held, 1);
-    if (tl_slot_of(a, slot)->home == TL_NONE) {
-        atomic_fetch_add(&tl_stream_of(a, to)->held_common, 1);
-        atomic_fetch_sub(&tl_stream_of(a, from)->held_common, 1);
-    }
     tl_slot_of(a, slot)->stream = to;
 }

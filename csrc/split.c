@@ -4,17 +4,24 @@
 
 #include "wait.h"
 
-/* A handful of objects a pass: looking through them all costs less than the checksum of one block by far. The last one found
- * is tried first, since blocks come in runs. */
+/* Blocks come in runs: the object found last is tried first. */
 static const struct tl_want *wanted(const struct tl_split *s, const uint8_t *object, uint32_t *last)
 {
     if (*last < s->wants && memcmp(s->want[*last].object, object, 16) == 0)
         return &s->want[*last];
-    for (uint32_t i = 0; i < s->wants; i++)
-        if (memcmp(s->want[i].object, object, 16) == 0) {
-            *last = i;
-            return &s->want[i];
+    uint32_t low = 0, high = s->wants;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const int order = memcmp(s->want[middle].object, object, 16);
+        if (order == 0) {
+            *last = middle;
+            return &s->want[middle];
         }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return NULL;
 }
 
@@ -87,6 +94,30 @@ static uint32_t free_slots(const struct tl_view *view, const struct tl_split *s,
 
 #define SPLIT_BATCH 8u
 
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* One device call, on the books of the agent that it is for. */
+static int read_batch(const struct tl_arena *a, const struct tl_split *s, struct tl_vec *vec, uint32_t n,
+                          uint32_t *done)
+{
+    if (s->agent == TL_NONE)
+        return s->ops->read(s->device, vec, n, done);
+    struct tl_agent *g = tl_agent_of(a, s->agent);
+    const int64_t begin = tl_now_ns();
+    atomic_store_explicit(&g->in_call_since_ns, begin, memory_order_relaxed);
+    const int status = s->ops->read(s->device, vec, n, done);
+    atomic_store_explicit(&g->in_call_since_ns, 0, memory_order_relaxed);
+    add(&g->device_ns, (uint64_t)(tl_now_ns() - begin));
+    add(&g->calls, 1);
+    add(&g->blocks, *done);
+    for (uint32_t i = 0; i < *done; i++)
+        add(&g->bytes, vec[i].bytes);
+    return status;
+}
+
 void tl_split_run(const struct tl_view *view, const struct tl_crc32c *crc, struct tl_split *s)
 {
     struct tl_arena *a = view->arena;
@@ -120,7 +151,7 @@ void tl_split_run(const struct tl_view *view, const struct tl_crc32c *crc, struc
         }
         for (uint32_t i = 0; i < n; i++)
             vec[i] = (struct tl_vec){view->slot[slots[i]], a->slot_bytes, a->slot_bytes};
-        s->status = s->ops->read(s->device, vec, n, &done);
+        s->status = read_batch(a, s, vec, n, &done);
         uint32_t taken = 0; /* what came behind the last fault that may be noted is left for the next call */
         for (uint32_t i = 0; i < n; i++) {
             int mine = 1;

@@ -39,7 +39,8 @@ struct tl_split {
     const struct tl_device_ops *ops;
     void *device;
     uint32_t pool;        /* the stream without readers whose slots are read into */
-    const struct tl_want *want;
+    uint32_t agent;       /* whose statistics this is for, or TL_NONE */
+    const struct tl_want *want; /* by object, ascending as bytes, each once */
     uint32_t wants;
     uint64_t blocks_max;
     uint64_t position;    /* of the next block; moves on */

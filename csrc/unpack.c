@@ -221,29 +221,39 @@ static struct timespec timespec_of(int64_t ns) {
     return time;
 }
 
-/* Gives the file its owner, if it has not got it already: all new files of one folder belong to the same one at first. */
-static bool own(struct tl_unpack *unpack, int fd, const struct entry *entry) {
-    struct stat status;
-    if (!unpack->firsts_known) {
-        if (fstat(fd, &status) != 0)
-            return false;
-        unpack->first_uid = status.st_uid;
-        unpack->first_gid = status.st_gid;
-        unpack->firsts_known = true;
-    }
-    if (unpack->first_uid == entry->uid && unpack->first_gid == entry->gid)
-        return true;
-    return fchown(fd, (uid_t)entry->uid, (gid_t)entry->gid) == 0;
+/*
+ * The mode to create a file with: its own where it will belong to whom it should, as the last one here did, so that nothing
+ * needs to be changed afterwards; otherwise one that lets nobody else in meanwhile. Bits that make a program run as its
+ * owner come last of all.
+ */
+static mode_t first_mode(const struct tl_unpack *unpack, const struct entry *entry) {
+    bool ours = unpack->firsts_known && unpack->first_uid == entry->uid && unpack->first_gid == entry->gid;
+    return ours ? entry->mode & 0777 : 0600;
 }
 
-/* The owner before the mode: a change of owner takes the bits that make a program run as its owner. */
+/*
+ * Looks at what the system has made of it (umask, groups that a folder hands down, file systems without modes) and changes
+ * what differs. The owner before the mode: a change of owner takes the bits that make a program run as its owner.
+ */
 static bool dress(struct tl_unpack *unpack, int fd, const struct entry *entry) {
     struct timespec times[2] = {timespec_of(entry->atime_ns), timespec_of(entry->mtime_ns)};
-    return own(unpack, fd, entry) && fchmod(fd, entry->mode) == 0 && futimens(fd, times) == 0;
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return false;
+    unpack->first_uid = status.st_uid;
+    unpack->first_gid = status.st_gid;
+    unpack->firsts_known = true;
+    bool owned = status.st_uid == entry->uid && status.st_gid == entry->gid;
+    if (!owned && fchown(fd, (uid_t)entry->uid, (gid_t)entry->gid) != 0)
+        return false;
+    if ((!owned || (status.st_mode & 07777) != entry->mode) && fchmod(fd, entry->mode) != 0)
+        return false;
+    return futimens(fd, times) == 0;
 }
 
 static bool make(struct tl_unpack *unpack, int folder, const struct entry *entry, const uint8_t *content) {
-    int fd = openat(folder, entry->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(folder, entry->name, flags, first_mode(unpack, entry));
     if (fd < 0)
         return false;
     bool whole = write_all(fd, content, (size_t)entry->size) == 0;

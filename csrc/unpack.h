@@ -39,7 +39,7 @@ struct tl_unpack {
     uint64_t bytes;    /* and the content in them */
     bool refused;      /* the run ended where the system refused an owner, a mode or a time */
     bool firsts_known; /* in this run: */
-    int64_t first_uid, first_gid; /* who new files of this folder belong to */
+    int64_t first_uid, first_gid; /* who the last file belonged to when it was new */
     char last[TL_NAME_BYTES_MAX + 1]; /* name of the last one */
     uint8_t records[TL_RECORDS_BYTES_MAX];
 };

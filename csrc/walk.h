@@ -41,6 +41,8 @@ struct tl_inodes {
     uint64_t count;
 };
 
+int tl_inodes_have(const struct tl_inodes *inodes, uint64_t inode);
+
 struct tl_walk_rules {
     int one_file_system;
     int caches;                      /* of a folder with a CACHEDIR.TAG that one alone */
@@ -228,7 +230,7 @@ int tl_walk_knows(const struct tl_walk *w);
 int tl_walk_row(struct tl_walk *w, enum tl_row_kind kind, struct tl_text path, struct tl_text link,
                 const struct stat *status);
 
-/* The rows that have come together are the caller's. */
+/* The rows that have come together are the caller's: all, or none where the last may have to go again. */
 void tl_walk_take_rows(struct tl_walk *w, struct tl_rows *to);
 
 /* The caller has written *bytes* of its own. */

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "tapeloom"
 C_FILES = sorted([*(ROOT / "csrc").glob("*.c"), *(ROOT / "csrc").glob("*.h")])
 
-LEAVES = {"errors", "limits", "schedule", "ident", "quantity"}
+LEAVES = {"errors", "filepool", "ident", "limits", "moment", "quantity", "quoting", "schedule", "timing"}
 """Parts that import nothing of tapeloom, but for one another's."""
 
 FORBIDDEN = {

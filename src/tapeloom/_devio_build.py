@@ -13,10 +13,10 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 CFLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden", "-D_GNU_SOURCE"]
 
-INCLUDED = ("device.h", "devio.h", "nulldev.h", "trouble.h", "vtape.h", "vtape_data.h", "vtape_index.h")
-SOURCES = ("nulldev.c", "trouble.c", "vtape.c", "vtape_data.c", "vtape_index.c")
+INCLUDED = ("device.h", "devio.h", "nulldev.h", "spooldev.h", "trouble.h", "vtape.h", "vtape_data.h", "vtape_index.h")
+SOURCES = ("nulldev.c", "spooldev.c", "trouble.c", "vtape.c", "vtape_data.c", "vtape_index.c")
 
-# What Python uses of device.h, devio.h, vtape.h, nulldev.h and trouble.h; the compiler checks it against them.
+# What Python uses of device.h, devio.h, vtape.h, nulldev.h, spooldev.h and trouble.h; the compiler checks it against them.
 CDEF = """
     #define TL_DEVICE_ABI ...
     #define TL_VTAPE_BLOCK_BYTES_MAX ...
@@ -65,6 +65,12 @@ CDEF = """
     const struct tl_device_ops *tl_null_ops(void);
     void tl_null_counts(const struct tl_null *null, struct tl_null_counts *out);
 
+    struct tl_spool *tl_spool_new(int fd, uint32_t place_bytes, uint32_t places, uint64_t blocks_max);
+    void tl_spool_free(struct tl_spool *spool);
+    const struct tl_device_ops *tl_spool_ops(void);
+    void tl_spool_forget(struct tl_spool *spool, uint64_t position, uint64_t blocks);
+    uint32_t tl_spool_most(const struct tl_spool *spool);
+
     struct tl_trouble_plan {
         uint64_t fail_write, late_write, hang_write, fail_filemark, fail_read_at;
     };
@@ -80,6 +86,7 @@ CDEF = """
 HEADERS = """
 #include "devio.h"
 #include "nulldev.h"
+#include "spooldev.h"
 #include "trouble.h"
 #include "vtape.h"
 """

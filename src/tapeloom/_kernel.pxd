@@ -173,7 +173,7 @@ cdef extern from "split.h" nogil:
     cdef struct tl_split:
         const tl_device_ops *ops
         void *device
-        uint32_t pool
+        uint32_t pool, agent
         const tl_want *want
         uint32_t wants
         uint64_t blocks_max, position

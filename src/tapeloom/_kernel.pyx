@@ -18,7 +18,9 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
-from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport (
+    MADV_REMOVE, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, madvise, mmap, munmap,
+)
 from posix.unistd cimport close, pwrite
 
 from tapeloom._kernel cimport *
@@ -211,6 +213,12 @@ cdef class Arena:
                     close(tl_stream_of(self.view.arena, i).freed_fd)
         if self.view.arena != NULL:
             munmap(self.view.arena, self.mapped_bytes)
+
+    def give_back(self):
+        """Gives the memory of all slots back to the system; tables and statistics stay. No thread may touch a slot any more."""
+        cdef tl_arena *a = self.view.arena
+        with nogil:  # what cannot be given back now is when the mapping ends
+            madvise(<uint8_t *>a + a.data_at, <size_t>a.slots_own * a.slot_bytes, MADV_REMOVE)
 
     cdef tl_agent *_agent(self, uint32_t agent) except NULL:
         if agent >= self.view.arena.agents:
@@ -575,22 +583,33 @@ class Split:
     record: bytes | None
 
 
+def _by_object(wants):
+    """The order in which the kernel searches."""
+    ids = [one.tobytes() for one in wants["object"]]
+    if len(set(ids)) < len(ids):
+        raise ValueError("an object is wanted twice")
+    return wants[sorted(range(len(ids)), key=ids.__getitem__)]
+
+
 cdef class Splitter:
-    """The loop of one restore media agent, for one thread. `wants` is a WANT table, `pool` the stream without readers whose
-    slots it reads into."""
+    """The loop of one restore media agent, for one thread. `wants` is a WANT table that names each object once, `pool` the
+    stream without readers whose slots it reads into, `agent` the row whose statistics it fills, if any."""
 
     cdef Arena arena
-    cdef uint32_t pool
+    cdef uint32_t pool, agent
     cdef object wants, faults
 
-    def __cinit__(self, Arena arena, uint32_t pool, wants, faults_max=256):
+    def __cinit__(self, Arena arena, uint32_t pool, wants, faults_max=256, agent=None):
+        if agent is not None and agent >= arena.view.arena.agents:
+            raise IndexError(f"no agent {agent}")
         if pool >= arena.view.arena.streams or any(w >= arena.view.arena.streams for w in wants["stream"]):
             raise IndexError("no such stream")
         if faults_max < 1:
             raise ValueError("a fault table has room for one fault at least")
         self.arena = arena
         self.pool = pool
-        self.wants = np.ascontiguousarray(wants, WANT)
+        self.agent = TL_NONE if agent is None else agent
+        self.wants = _by_object(np.ascontiguousarray(wants, WANT))
         self.faults = np.zeros(faults_max, FAULT)
 
     def run(self, uintptr_t ops, uintptr_t device, *, uint64_t position, uint64_t blocks_max,
@@ -605,6 +624,7 @@ cdef class Splitter:
         s.ops = <const tl_device_ops *>ops
         s.device = <void *>device
         s.pool = self.pool
+        s.agent = self.agent
         s.want = <const tl_want *><uintptr_t>self.wants.ctypes.data
         s.wants = len(self.wants)
         s.blocks_max = blocks_max

@@ -1,6 +1,5 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from enum import IntFlag
 from os import stat_result
 from typing import Any, Self
 
@@ -13,13 +12,13 @@ from tapeloom.agent.walk import Limits
 
 DOUBT: int
 
-class Odd(IntFlag):
-    NAME = 1
-    FOLDER = 2
-    HEADER = 4
-    UNLISTED = 8
-    DEEP = 16
-    MOVED = 32
+class Odd:
+    NAME: int
+    FOLDER: int
+    HEADER: int
+    UNLISTED: int
+    DEEP: int
+    MOVED: int
 
 Left = tuple[int, bytes, bytes, int, int, int, bytes | None, int, int]
 Record = tuple[bytes, bool, int, int, int, int, int, int, int, int, int, int]
@@ -71,6 +70,7 @@ class Walk:
     def record(self, status: stat_result, doubt: bool = False) -> None: ...
     def doubt(self, status: stat_result, now_ns: int) -> bool: ...
     def forces(self, inode: int) -> bool: ...
+    def foresaw(self, status: stat_result) -> bool: ...
     def keep(self) -> None: ...
     def headless(self) -> None: ...
     def unlisted(self, status: stat_result) -> None: ...

@@ -17,6 +17,7 @@
      +-- FormatError          bytes that are not what FORMAT.md says
      |    +-- BlockDamaged
      |    |    +-- SealBroken    a sealed block that its key does not open: changed, swapped or put there
+     |    |    |    +-- KeyUnfit     not even the data key in its header: the whole object may be another key's
      |    |    +-- DigestWrong   a whole sequence, but not the one whose digest the catalog has
      |    +-- VersionTooNew
      |    +-- ForeignVolume   a volume that tapeloom did not label
@@ -32,7 +33,9 @@
      |         +-- JobGone    a producer in another process: the job's process has ended
      |    +-- NotWaiting      a producer in another process: no job waits for it
      |    +-- SnapshotError   what a source looked like at its last object cannot be read or written
-     +-- SealError            a key that is not here, or is none
+     +-- SealError            a key that is no use
+     |    +-- KeyMissing      or is not here
+     +-- RetentionError       what was to be retired is still needed
      +-- LibraryMissing       an optional library, and what installs it
      +-- RestoreError
           +-- UnsafeEntry     an entry that would leave the target folder
@@ -134,6 +137,10 @@ class SealBroken(BlockDamaged):
     pass
 
 
+class KeyUnfit(SealBroken):
+    pass
+
+
 class DigestWrong(BlockDamaged):
     pass
 
@@ -204,6 +211,16 @@ class UnsafeEntry(RestoreError):
 
 class SealError(TapeloomError):
     pass
+
+
+class KeyMissing(SealError):
+    pass
+
+
+class RetentionError(TapeloomError):
+    """What was to be retired is still needed."""
+
+    exit_status = 3
 
 
 class LibraryMissing(TapeloomError):

@@ -33,9 +33,9 @@ RESULTS_MAX: Final = 32
 
 _RECORDS: Final = {
     record.__name__: record
-    for record in (model.Config, model.Server, model.Drive, model.Source, model.Agent, model.Group)
+    for record in (model.Config, model.Server, model.Drive, model.Source, model.Agent, model.Selection, model.Group)
 }
-_JUDGES: Final = ("config", "compile", "graph.py", "kept.py", "limits.py", "schedule.py")
+_JUDGES: Final = ("config", "compile", "graph.py", "kept.py", "limits.py", "moment.py", "schedule.py", "timing.py")
 """The code whose results are kept."""
 
 

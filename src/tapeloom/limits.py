@@ -17,6 +17,7 @@ BLOCK_BYTES_DEFAULT = 512 * KIB
 MEMORY_BYTES_DEFAULT = 128 * MIB
 """A drive of 400 MB/s is kept at 99.8 % of its pace with that, eight at 98 % (bench/README.md): more is for stalls."""
 RUN_BLOCKS_DEFAULT = 16
+RUN_BLOCKS_MAX = 1_000_000
 SLOTS_PER_BUFFER_MIN = 2
 
 CHECKPOINT_BYTES_DEFAULT = 64 * 10**9
@@ -34,6 +35,8 @@ SPOOL_LAG_SECONDS_MIN = 5.0
 """A spool may hold the others up as long as the agent it stands in for, and so long at least: it begins behind."""
 
 SOURCE_NAME_BYTES_MAX = 256
+PAX_END_BYTES = 1024
+"""The end mark of an archive. One that is so long has no entries."""
 CONFIG_BYTES_MAX = 16 * MIB
 STATE_DEFAULT = "state"
 

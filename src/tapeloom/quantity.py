@@ -1,6 +1,8 @@
-"""Numbers with units, as people read them. A leaf: imports nothing of tapeloom."""
+"""Numbers with units and times, as people read them. A leaf: imports nothing of tapeloom."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 _BINARY = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _DECIMAL = (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
@@ -41,3 +43,14 @@ def rough_rate(rate: float) -> str:
 
 def _digits(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0") if number < 100 else f"{number:.0f}"
+
+
+def local_time(ns: int) -> str:
+    """A time, in ns since 1970 UTC, to the second in the zone of whoever reads it, which stands behind it: as `--at`
+    takes it.
+
+    >>> local_time(1_700_000_000_999_999_999)[13:]
+    ':13:20+00'
+    """
+    text = f"{datetime.fromtimestamp(ns // 10**9).astimezone():%Y-%m-%d %H:%M:%S%z}"
+    return text.removesuffix("00") if text[-5] in "+-" else text

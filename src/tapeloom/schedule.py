@@ -6,8 +6,9 @@ it.
 The words of the tables:
 
 * a **stream** is one sequence of slots with one producer: all buffers of a chain that stand on one host share it, so a
-further
-  mirror costs a row in `cursors` and no memory;
+  further mirror costs a row in `cursors` and no memory;
+* a **pool** is the slots that a restore media agent reads into, for all of its streams together: which of them the next
+  block is for, only the tape knows. It is a row of `streams` without sources and cursors, behind those that have some;
 * a **cursor** is one buffer of one media agent: its place in a stream;
 * an **agent** owns a drive and visits its cursors in the order of their rows;
 * a **source** is one entry of the list that feeds a stream, one after another.
@@ -56,19 +57,21 @@ class Feed(IntEnum):
     PRODUCER = 1
     """A program, through the Python API; from another process in shared memory of its own."""
     DRIVE = 2
-    """A restore media agent."""
+    """A restore media agent, with slots of its pool: each goes to the stream whose block has been read into it."""
+    POOL = 3
+    """Nobody: these are the slots that a restore media agent reads into."""
 
 
 STREAM = np.dtype(
     [
         ("feed", "u1"),
         ("header_bytes", "<u4"),
-        ("quota", "<u4"),  # slots that no other stream can take, at least limits.SLOTS_PER_BUFFER_MIN
-        ("cap", "<u4"),  # the most slots it may hold at once: quota plus a share of the common ones
+        ("quota", "<u4"),  # slots that no other stream can take, at least limits.SLOTS_PER_BUFFER_MIN; DRIVE: none
+        ("cap", "<u4"),  # the most slots it may hold at once: quota plus a share of the common ones; DRIVE: the pool's
         ("first_source", "<u4"),
         ("sources", "<u4"),  # rows of `sources`, from first_source on
-        ("agent", "<u4"),  # the restore agent that feeds it, else NONE
-        ("thread", "<u4"),  # the thread that fills it
+        ("agent", "<u4"),  # DRIVE: the restore agent that feeds it; POOL: the one that reads into it; else NONE
+        ("thread", "<u4"),  # the thread that fills it, or NONE
     ]
 )
 
@@ -162,10 +165,25 @@ class Schedule:
     def memory_bytes(self) -> int:
         return int((self.memory["count"] * self.memory["each_bytes"]).sum())
 
+    @property
+    def chains(self) -> int:
+        """How many rows of `streams` carry blocks: the pools stand behind them."""
+        return int((self.streams["feed"] != Feed.POOL).sum())
+
+    def pool(self, agent: int) -> int:
+        """The row of `streams` whose slots a RESTORE agent reads into."""
+        ((row,),) = np.nonzero((self.streams["feed"] == Feed.POOL) & (self.streams["agent"] == agent))
+        return int(row)
+
     def spool_owner(self, spool: int) -> int:
         """The agent that a SPOOL agent stands in for."""
         mirrored = self.cursors["upstream"][self.agents["first_cursor"][spool]]
         return int(self.cursors["agent"][mirrored])
+
+    def fed_by(self, agent: int) -> list[int]:
+        """The streams that a RESTORE agent hands blocks to."""
+        mine = self.streams["agent"] == agent
+        return [int(row) for row in np.flatnonzero(mine & (self.streams["feed"] == Feed.DRIVE))]
 
     def to_bytes(self) -> bytes:
         """The whole schedule in one deterministic byte string: same input, same bytes."""

@@ -112,7 +112,11 @@ def _look(parent, name, path, found, inodes, times, holes) -> None:
         seen = {
             "mode": status.st_mode,
             "owner": (status.st_uid, status.st_gid),
-            "attributes": {key: os.getxattr(handle, key) for key in os.listxattr(handle)},
+            "attributes": {
+                key: os.getxattr(handle, key)
+                for key in os.listxattr(handle)
+                if not key.startswith("trusted.SGI_ACL_")  # XFS shows there once more what the POSIX lists are
+            },
         }
         if times:
             seen["mtime"] = status.st_mtime_ns

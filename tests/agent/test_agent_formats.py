@@ -213,4 +213,4 @@ def test_an_empty_list():
 
 
 def test_troubles_are_printed_for_people():
-    assert str(Trouble(b"a\xff\n\x1b[1mb\xc3\xbc", "bad")) == "a\\xff\\n\\x1b[1mb\u00fc: bad"
+    assert str(Trouble(b"a\xff\n\x1b[1mb\xc3\xbc", "bad")) == '"a\\377\\n\\033[1mb\u00fc": bad'

@@ -63,7 +63,7 @@ def change_small_while_read(monkeypatch, path: Path, change) -> None:
 def test_a_large_file_that_shrinks_is_filled_up(root):
     sink = MemorySink(before_pump=lambda fd: os.truncate(root / "large", 70_000))
     assert told(TreeSource([root]).run(sink)) == {
-        b"./large": "shrank while it was read: zeros stand from byte 70000 on, up to byte 100000"
+        b"large": "shrank while it was read: zeros stand from byte 70000 on, up to byte 100000"
     }
     found = contents(sink)
     assert found["./large"] == b"L" * 70_000 + bytes(30_000)
@@ -74,7 +74,7 @@ def test_a_small_file_that_shrinks_is_filled_up(root, monkeypatch):
     change_small_while_read(monkeypatch, root / "small", lambda: os.truncate(root / "small", 100))
     sink = MemorySink()
     assert told(TreeSource([root]).run(sink)) == {
-        b"./small": "shrank while it was read: zeros stand from byte 100 on, up to byte 1000"
+        b"small": "shrank while it was read: zeros stand from byte 100 on, up to byte 1000"
     }
     assert contents(sink)["./small"] == b"s" * 100 + bytes(900)
 
@@ -90,7 +90,7 @@ def test_a_file_that_grows_is_taken_as_announced(root, monkeypatch, name):
     change_small_while_read(monkeypatch, root / name, grow)
     sink = MemorySink()
     assert told(TreeSource([root]).run(sink)) == {
-        f"./{name}".encode(): f"grew while it was read: its first {len(old)} bytes were taken"
+        f"{name}".encode(): f"grew while it was read: its first {len(old)} bytes were taken"
     }
     assert contents(sink)[f"./{name}"] == old
 
@@ -104,14 +104,14 @@ def test_a_file_that_changes_is_reported(root, monkeypatch, name):
 
     change_small_while_read(monkeypatch, root / name, change)
     sink = MemorySink()
-    assert told(TreeSource([root]).run(sink)) == {f"./{name}".encode(): "changed while it was read"}
+    assert told(TreeSource([root]).run(sink)) == {f"{name}".encode(): "changed while it was read"}
     assert contents(sink)[f"./{name}"].startswith(b"other")
 
 
 def test_a_read_error_leaves_zeros_behind_it(root):
     sink = MemorySink(fail_reading_after=50_000)
     assert told(TreeSource([root]).run(sink)) == {
-        b"./large": "cannot be read from byte 50000 on, zeros stand there: Input/output error"
+        b"large": "cannot be read from byte 50000 on, zeros stand there: Input/output error"
     }
     assert contents(sink)["./large"] == b"L" * 50_000 + bytes(50_000)
 
@@ -121,7 +121,7 @@ def test_a_sparse_file_that_shrinks_keeps_its_form(tmp_path):
         os.pwrite(file.fileno(), b"A" * 8192, 1 << 20)
         os.pwrite(file.fileno(), b"B" * 8192, 2 << 20)
     sink = MemorySink(before_pump=lambda fd: os.truncate(tmp_path / "sparse", (1 << 20) + 100))
-    assert told(TreeSource([tmp_path]).run(sink)).keys() == {b"./sparse"}
+    assert told(TreeSource([tmp_path]).run(sink)).keys() == {b"sparse"}
     assert contents(sink)["./sparse"] == (bytes(1 << 20) + b"A" * 100).ljust((2 << 20) + 8192, b"\0")
 
 
@@ -137,14 +137,14 @@ def after_entry(name: bytes, change):
 
 def test_a_file_that_vanishes_is_reported(root):
     sink = MemorySink(after_write=after_entry(b"./a\0", lambda: (root / "z").unlink()))
-    assert told(TreeSource([root]).run(sink)) == {b"./z": "vanished before it was read"}
+    assert told(TreeSource([root]).run(sink)) == {b"z": "vanished before it was read"}
     assert "./z" not in contents(sink)
 
 
 def test_a_folder_that_vanishes_is_reported(root):
     (root / "folder").mkdir()
     sink = MemorySink(after_write=after_entry(b"./a\0", lambda: (root / "folder").rmdir()))
-    assert told(TreeSource([root]).run(sink)) == {b"./folder/": "vanished before it was read"}
+    assert told(TreeSource([root]).run(sink)) == {b"folder": "vanished before it was read"}
 
 
 def test_a_file_that_becomes_something_else_is_taken_as_that(root):
@@ -196,7 +196,7 @@ def test_a_deep_folder_that_moves_is_reported(tmp_path):
     found = contents(sink)
     assert "./top/z" not in found
     assert "./zz" in found
-    assert any(t.path == b"./top/" and t.what.startswith("the folder was moved") for t in report.troubles)
+    assert any(t.path == b"top" and t.what.startswith("the folder was moved") for t in report.troubles)
 
 
 def _at_entry(number: int, change):
@@ -226,8 +226,8 @@ def test_what_cannot_be_read_is_left_out_by_name(open_path):
 
     report, found = as_nobody(read)
     assert told(report) == {
-        b"./secret": "cannot be read and is left out: Permission denied",
-        b"./closed/": "the folder cannot be listed, its content is missing: Permission denied",
+        b"secret": "cannot be read and is left out: Permission denied",
+        b"closed": "the folder cannot be listed, its content is missing: Permission denied",
     }
     assert found == {".": None, "./closed": None, "./readable": b"r"}
 
@@ -240,7 +240,7 @@ def test_sockets_are_remarked(root):
         sink = MemorySink()
         report = TreeSource([root]).run(sink)
     assert report.troubles == ()
-    assert [str(remark) for remark in report.remarks] == ["./socket: a socket: it has no content and is left out"]
+    assert [str(remark) for remark in report.remarks] == ["socket: a socket: it has no content and is left out"]
     assert "./socket" not in contents(sink)
 
 
@@ -285,7 +285,7 @@ def test_troubles_are_counted_beyond_a_number(root, monkeypatch):
 
     sink = MemorySink(after_write=after_entry(b"./a\0", remove))
     result = TreeSource([root]).run(sink)
-    assert [t.path for t in result.troubles] == [b"./f0", b"./f1"]
+    assert [t.path for t in result.troubles] == [b"f0", b"f1"]
     assert result.troubles_beyond == 3
 
 
@@ -295,7 +295,7 @@ def test_attributes_too_large_for_an_archive_are_reported(root, monkeypatch):
     os.setxattr(root / "a", "user.b", b"x" * 900)
     sink = MemorySink()
     assert told(TreeSource([root]).run(sink)) == {
-        b"./a": "it has extended attributes of more than 1000 bytes, the rest is left out"
+        b"a": "it has extended attributes of more than 1000 bytes, the rest is left out"
     }
     with tarfile.open(fileobj=io.BytesIO(bytes(sink.data))) as archive:
         assert "SCHILY.xattr.user.a" in archive.getmember("./a").pax_headers

@@ -97,8 +97,8 @@ def test_a_file_becomes_a_folder(no_faults, root, tmp_path):
     (beside / "new").touch()
     report = no_faults.swap("small", root / "small", beside).read(root, tmp_path / "archive")
     found = contents(tmp_path / "archive")
-    assert told(report).keys() == {b"./small"}
-    assert "the folder cannot be listed, its content is missing" in told(report)[b"./small"]
+    assert told(report).keys() == {b"small"}
+    assert "the folder cannot be listed, its content is missing" in told(report)[b"small"]
     assert found["./small"] is None
     assert found["./z"] == b"z" * 10
 
@@ -113,7 +113,7 @@ def test_a_large_file_becomes_a_folder_while_it_is_read(root, tmp_path):
     sink = MemorySink(before_pump=change)
     report = TreeSource([root]).run(sink)
     (tmp_path / "archive").write_bytes(sink.data)
-    assert told(report) == {b"./large": "changed while it was read"}
+    assert told(report) == {b"large": "changed while it was read"}
     found = contents(tmp_path / "archive")
     assert found["./large"] == b"L" * 300_000
     assert found["./z"] == b"z" * 10
@@ -132,7 +132,7 @@ def test_a_folder_becomes_a_file(no_faults, root, tmp_path):
 @needs_cc
 def test_a_folder_vanishes_before_it_is_opened(no_faults, root, tmp_path):
     report = no_faults.move("folder", root / "folder", tmp_path / "away").read(root, tmp_path / "archive")
-    assert told(report) == {b"./folder": "vanished before it was read"}
+    assert told(report) == {b"folder": "vanished before it was read"}
     found = contents(tmp_path / "archive")
     assert not [name for name in found if name.startswith("./folder")]
     assert found["./large"] == b"L" * 300_000
@@ -157,7 +157,7 @@ def test_a_folder_vanishes_while_its_content_is_read(root, tmp_path):
     missing = {name for name in [*names, "inside"] if f"./folder/{name}" not in found}
     assert missing
     vanished = {t.path for t in report.troubles if t.what == "vanished before it was read"}
-    assert vanished <= {f"./folder/{name}".encode() for name in missing}
+    assert vanished <= {f"folder/{name}".encode() for name in missing}
     assert len(report.troubles) == len({t.path for t in report.troubles})
     assert len(vanished) + report.troubles_beyond >= len(missing)
     assert found["./z"] == b"z" * 10
@@ -179,7 +179,7 @@ def test_a_file_that_grows_without_end(no_faults, root, tmp_path, name):
     report = no_faults.grow(name, 4096).read(root, tmp_path / "archive")
     found = contents(tmp_path / "archive")
     taken = len(found[f"./{name}"])
-    assert told(report) == {f"./{name}".encode(): f"grew while it was read: its first {taken} bytes were taken"}
+    assert told(report) == {f"{name}".encode(): f"grew while it was read: its first {taken} bytes were taken"}
     assert len(whole) <= taken < (root / name).stat().st_size
     assert found[f"./{name}"] == whole + bytes(taken - len(whole))
     assert found["./z"] == b"z" * 10
@@ -195,8 +195,8 @@ def test_an_error_in_the_middle_of_a_file(no_faults, root, tmp_path, name, at):
     report = no_faults.fail(name, at).read(root, tmp_path / "archive")
     found = contents(tmp_path / "archive")
     told_of = told(report)
-    assert told_of.keys() == {f"./{name}".encode()}
-    assert told_of[f"./{name}".encode()] == f"cannot be read from byte {at} on, zeros stand there: Input/output error"
+    assert told_of.keys() == {f"{name}".encode()}
+    assert told_of[f"{name}".encode()] == f"cannot be read from byte {at} on, zeros stand there: Input/output error"
     assert found[f"./{name}"] == whole[:at] + bytes(len(whole) - at)
     assert found["./z"] == b"z" * 10
 
@@ -204,9 +204,9 @@ def test_an_error_in_the_middle_of_a_file(no_faults, root, tmp_path, name, at):
 @needs_cc
 def test_a_folder_whose_listing_fails(no_faults, root, tmp_path):
     report = no_faults.unlistable("folder").read(root, tmp_path / "archive")
-    assert told(report).keys() == {b"./folder"}
-    assert "cannot be listed" in told(report)[b"./folder"]
-    assert "Input/output error" in told(report)[b"./folder"]
+    assert told(report).keys() == {b"folder"}
+    assert "cannot be listed" in told(report)[b"folder"]
+    assert "Input/output error" in told(report)[b"folder"]
     found = contents(tmp_path / "archive")
     assert "./folder" in found
     assert found["./z"] == b"z" * 10
@@ -215,7 +215,7 @@ def test_a_folder_whose_listing_fails(no_faults, root, tmp_path):
 @needs_cc
 def test_a_file_that_cannot_be_opened(no_faults, root, tmp_path):
     report = no_faults.unopenable("small").read(root, tmp_path / "archive")
-    assert told(report) == {b"./small": "cannot be read and is left out: Input/output error"}
+    assert told(report) == {b"small": "cannot be read and is left out: Input/output error"}
     assert "./small" not in contents(tmp_path / "archive")
 
 
@@ -244,9 +244,9 @@ def test_permission_refused(closed, open_path):
     report, data = as_nobody(read) if IS_ROOT else read()
     (open_path / "archive").write_bytes(data)
     assert told(report) == {
-        b"./closed": "the folder cannot be listed, its content is missing: Permission denied",
-        b"./names-only/inside": "cannot be read and is left out: Permission denied",
-        b"./secret": "cannot be read and is left out: Permission denied",
+        b"closed": "the folder cannot be listed, its content is missing: Permission denied",
+        b"names-only/inside": "cannot be read and is left out: Permission denied",
+        b"secret": "cannot be read and is left out: Permission denied",
     }
     names = {".", "./closed", "./names-only", "./open", "./open/inside", "./to-secret"}
     assert contents(open_path / "archive").keys() == names
@@ -418,7 +418,7 @@ def test_devices_and_sockets(tmp_path):
     report = archived(root, tmp_path / "archive")
     assert told(report) == {}
     assert [(remark.path, remark.what) for remark in report.remarks] == [
-        (b"./socket", "a socket: it has no content and is left out")
+        (b"socket", "a socket: it has no content and is left out")
     ]
     assert report.others == 3
     back = extracted(tmp_path / "archive", tmp_path / "back")

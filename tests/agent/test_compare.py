@@ -104,31 +104,31 @@ def test_access_times_are_left_alone(root: Path) -> None:
 Change = Callable[[Path], object]
 
 CHANGES: dict[str, tuple[Change, list[str]]] = {
-    "content": (lambda root: (root / "a").write_text("content of A"), ["./a: differs in content, from byte 11 on"]),
-    "size": (lambda root: (root / "a").write_text("?"), ["./a: differs in size (1, was 12)"]),
-    "mode": (lambda root: (root / "a").chmod(0o4711), ["./a: differs in mode (4711, was 0644)"]),
-    "mode of a folder": (lambda root: (root / "b").chmod(0o700), ["./b/: differs in mode (0700, was 0755)"]),
-    "gone": (lambda root: (root / "b/c").unlink(), ["./b/c: is not there any more"]),
-    "new": (lambda root: (root / "b/x").touch(), ["./b/x: is not in the object"]),
+    "content": (lambda root: (root / "a").write_text("content of A"), ["a: differs in content, from byte 11 on"]),
+    "size": (lambda root: (root / "a").write_text("?"), ["a: differs in size (1, was 12)"]),
+    "mode": (lambda root: (root / "a").chmod(0o4711), ["a: differs in mode (4711, was 0644)"]),
+    "mode of a folder": (lambda root: (root / "b").chmod(0o700), ["b: differs in mode (0700, was 0755)"]),
+    "gone": (lambda root: (root / "b/c").unlink(), ["b/c: is not there any more"]),
+    "new": (lambda root: (root / "b/x").touch(), ["b/x: is not in the object"]),
     "new folder": (
         lambda root: (root / "z/y/x").mkdir(parents=True),
-        ["./z: is not in the object, with all that is below it"],
+        ["z: is not in the object, with all that is below it"],
     ),
     "kind": (
         lambda root: ((root / "a").unlink(), os.mkfifo(root / "a")),
-        ["./a: differs in kind (a FIFO, was a file)"],
+        ["a: differs in kind (a FIFO, was a file)"],
     ),
     "target": (
         lambda root: ((root / "l").unlink(), (root / "l").symlink_to("b\n")),
-        [r"./l: differs in target (b\n, was a)"],
+        [r'l: differs in target ("b\n", was a)'],
     ),
     "attribute": (
         lambda root: os.setxattr(root / "a", "user.note", b"x"),
-        ["./a: differs in extended attributes or access control lists"],
+        ["a: differs in extended attributes or access control lists"],
     ),
     "list": (
         lambda root: (os.setxattr(root / "b/c", "system.posix_acl_access", ACL), (root / "b/c").chmod(0o674)),
-        ["./b/c: differs in mode (0674, was 0644), extended attributes or access control lists"],
+        ["b/c: differs in mode (0674, was 0644), extended attributes or access control lists"],
     ),
 }
 
@@ -149,7 +149,7 @@ def test_a_change(root: Path, change: Change, said: list[str], explained: bool) 
 def test_another_owner(root: Path) -> None:
     data = archive_of(root)
     os.chown(root / "l", 7, 8, follow_symlinks=False)
-    assert changes(compared(data, root)) == ["./l: differs in owner (7:8, was 0:0)"]
+    assert changes(compared(data, root)) == ["l: differs in owner (7:8, was 0:0)"]
 
 
 def test_another_modification_time_explains_itself(root: Path) -> None:
@@ -158,8 +158,8 @@ def test_another_modification_time_explains_itself(root: Path) -> None:
     os.utime(root / "a", ns=(5, 5))
     (root / "b/c").write_text("content of C")
     assert changes(compared(data, root, as_of=LATER)) == [
-        "./a: differs in modification time",
-        "./b/c: differs in modification time, content, from byte 11 on",
+        "a: differs in modification time",
+        "b/c: differs in modification time, content, from byte 11 on",
     ]
 
 
@@ -168,7 +168,7 @@ def test_a_change_right_after_the_beginning_is_explained(root: Path) -> None:
     data = archive_of(root)
     as_of = time.time_ns()
     keeping_times(root / "a", lambda: (root / "a").write_text("content of A"))
-    assert changes(compared(data, root, as_of=as_of)) == ["./a: differs in content, from byte 11 on"]
+    assert changes(compared(data, root, as_of=as_of)) == ["a: differs in content, from byte 11 on"]
 
 
 def test_a_whole_folder_gone(root: Path) -> None:
@@ -176,9 +176,9 @@ def test_a_whole_folder_gone(root: Path) -> None:
     for path in (root / "b/c", root / "b/d", root / "b"):
         keeping_times(path, path.rmdir if path.is_dir() else path.unlink)
     assert changes(compared(data, root)) == [
-        "./b/: is not there any more",
-        "./b/c: is not there any more, nor is the folder that it was in",
-        "./b/d: is not there any more, nor is the folder that it was in",
+        "b: is not there any more",
+        "b/c: is not there any more, nor is the folder that it was in",
+        "b/d: is not there any more, nor is the folder that it was in",
     ]
 
 
@@ -186,8 +186,8 @@ def test_a_folder_that_is_a_link_now_is_not_followed(root: Path) -> None:
     data = archive_of(root)
     keeping_times(root / "b", lambda: ((root / "b").rename(root.parent / "b"), (root / "b").symlink_to("../b")))
     said = changes(compared(data, root))
-    assert said[0] == "./b/: differs in kind (a symbolic link, was a folder)"
-    assert said[1:] == [f"./b/{name}: is not there any more, nor is the folder that it was in" for name in "cd"]
+    assert said[0] == "b: differs in kind (a symbolic link, was a folder)"
+    assert said[1:] == [f"b/{name}: is not there any more, nor is the folder that it was in" for name in "cd"]
 
 
 def test_hard_links(root: Path) -> None:
@@ -201,14 +201,12 @@ def test_hard_links(root: Path) -> None:
         (root / "b/hard").write_text("content of a")
 
     keeping_times(root / "b/hard", part)
-    assert changes(compared(data, root)) == [
-        "./b/hard: differs in what it is a name of (no longer the same file as ./a)"
-    ]
+    assert changes(compared(data, root)) == ["b/hard: differs in what it is a name of (no longer the same file as a)"]
     keeping_times(root / "a", (root / "a").unlink)
     assert changes(compared(data, root)) == [
-        "./a: is not there any more",
-        "./b/hard: differs in what it is a name of (./a is not there any more)",
-        "./b/harder: differs in what it is a name of (./a is not there any more)",
+        "a: is not there any more",
+        "b/hard: differs in what it is a name of (a is not there any more)",
+        "b/harder: differs in what it is a name of (a is not there any more)",
     ]
 
 
@@ -250,7 +248,7 @@ def test_what_is_left_out_on_purpose_is_not_missed(root: Path, said: Rules) -> N
     )
     keeping_times(root / "caches/big", (root / "caches/big").touch)
     os.utime(root, ns=(5, 5))
-    assert changes(compared(bytes(sink.data), root, rules=said)) == ["./: differs in modification time"]
+    assert changes(compared(bytes(sink.data), root, rules=said)) == [".: differs in modification time"]
     assert len(changes(compared(bytes(sink.data), root))) > 1
 
 
@@ -258,8 +256,8 @@ def test_a_tag_with_another_signature_is_none(root: Path) -> None:
     data = archive_of(root)
     keeping_times(root / "b/x", lambda: ((root / "b/CACHEDIR.TAG").write_text("?"), (root / "b/x").touch()))
     assert changes(compared(data, root, rules=rules(cachedir_tag=True))) == [
-        "./b/CACHEDIR.TAG: is not in the object",
-        "./b/x: is not in the object",
+        "b/CACHEDIR.TAG: is not in the object",
+        "b/x: is not in the object",
     ]
 
 
@@ -308,7 +306,7 @@ def test_several_paths(root: Path, tmp_path: Path) -> None:
         "way/b/new: is not in the object",
     ]
     assert changes(compared(data, root / "a", link))[1:3] == [
-        "other/: is not there any more",
+        "other: is not there any more",
         "other/x: is not there any more, nor is the folder that it was in",
     ]
     late = tmp_path / "zz"
@@ -363,10 +361,10 @@ def test_what_cannot_be_read_is_named(root: Path) -> None:
     data = archive_of(root)
     report = as_nobody(lambda: compare(MemorySequence(data), TreeSource([root]).rules, 0))
     assert [str(one) for one in report.unread] == [
-        "./a: cannot be compared: Permission denied",
-        "./b/: cannot be compared: Permission denied",
-        "./b/c: cannot be compared: Permission denied",
-        "./b/d: cannot be compared: Permission denied",
+        "a: cannot be compared: Permission denied",
+        "b: cannot be compared: Permission denied",
+        "b/c: cannot be compared: Permission denied",
+        "b/d: cannot be compared: Permission denied",
     ]
     assert not report.same
 

@@ -35,7 +35,7 @@ def purge(folder):
     removing = Removal(lambda path: True, troubles)
     fd = os.open(folder, FOLDER_FLAGS)
     try:
-        removing.purge(fd, b"", Listing(b"\0", b"."), others=True)
+        removing.purge(fd, b"", Listing(b"\0", b"."))
     finally:
         os.close(fd)
     return removing.removed, [str(trouble) for trouble in troubles.named()]

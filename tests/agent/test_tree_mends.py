@@ -3,75 +3,30 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
-import tarfile
 from dataclasses import replace
-from pathlib import Path
-from uuid import UUID
 
 import pytest
 from agent_world import MemorySequence, MemorySink, as_nobody
+from backup_world import Rows, World, members, unreachable
 
 from tapeloom._tree import DOUBT, Level
 from tapeloom.agent import byhand, rows, tree, walk
 from tapeloom.agent.extract import TreeRestore
-from tapeloom.agent.rows import RowBatch
-from tapeloom.agent.snapshot import Snapshot, SnapshotWriter
+from tapeloom.agent.snapshot import Snapshot
 from tapeloom.agent.tree import TreeSource
 from tapeloom.errors import SourceError
 
-OBJECT = UUID("0192f0c4-0000-7000-8000-000000000001")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
 LARGE = 200_000
 BY_HAND = replace(walk.LIMITS, small_bytes=-1)
 TAG = b"Signature: 8a477f597d28d172789f06886806bc55"
 
 
-class Rows:
-    def __init__(self) -> None:
-        self.found: list[tuple[bytes, int]] = []
-
-    def add(self, batch: RowBatch) -> None:
-        begin = 0
-        for end, kind in zip(batch.path_ends.tolist(), batch.kind.tolist(), strict=True):
-            self.found.append((bytes(batch.paths[begin:end]), kind))
-            begin = end
-
-
-class World:
-    """A tree, and the backups of it: each number stands for the snapshot of one."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.tree = folder / "tree"
-        self.tree.mkdir()
-
-    def backup(self, number: int, since: int | None = None, sink: MemorySink | None = None, source=None, rows=None):
-        sink = sink or MemorySink()
-        keep = SnapshotWriter.create(self.folder / f"snapshot{number}", OBJECT)
-        old = Snapshot.open(self.folder / f"snapshot{since}") if since is not None else None
-        report = (source or TreeSource([self.tree])).run(sink, since=old, keep=keep, rows=rows)
-        keep.finish()
-        return bytes(sink.data), [(trouble.path, trouble.what) for trouble in report.troubles]
-
-    def marks(self, number: int, *path: bytes) -> int:
-        with Snapshot.open(self.folder / f"snapshot{number}") as snapshot:
-            (record,) = snapshot.level()
-            for name in path:
-                record = next(r for r in snapshot.level(record[10], record[11]) if r[0] == name)
-            return record[2]
-
-
 @pytest.fixture
 def world(tmp_path):
     return World(tmp_path)
-
-
-def members(archive: bytes) -> list[str]:
-    with tarfile.open(fileobj=io.BytesIO(archive)) as found:
-        return [member.name for member in found]
 
 
 def stale(monkeypatch, module, is_stale) -> None:
@@ -96,7 +51,7 @@ def test_a_file_that_goes_stale_while_it_is_read(world, monkeypatch):
     pumped = []
     stale(monkeypatch, byhand, lambda status: bool(pumped) and stat.S_ISREG(status.st_mode))
     archive, troubles = world.backup(0, sink=MemorySink(before_pump=pumped.append))
-    assert [path for path, _ in troubles] == [b"./x"]
+    assert [path for path, _ in troubles] == [b"x"]
     assert "cannot be looked at again" in troubles[0][1]
     assert members(archive) == [".", "./x", "./y"]
     assert world.marks(0, b"x") & DOUBT
@@ -108,7 +63,7 @@ def test_an_entry_that_is_stale_when_its_turn_comes_is_left_out(world, monkeypat
     make(world.tree / "x")
     stale(monkeypatch, byhand, lambda status: True)
     archive, troubles = world.backup(0)
-    assert troubles == [(b"./x", f"cannot be read and is left out: {os.strerror(errno.ESTALE)}")]
+    assert troubles == [(b"x", f"cannot be read and is left out: {os.strerror(errno.ESTALE)}")]
     assert members(archive) == ["."]
 
 
@@ -120,24 +75,13 @@ def test_a_folder_that_is_stale_has_no_header_and_no_row_until_it_is_taken_again
         stale(patch, byhand, lambda status: stat.S_ISDIR(status.st_mode))
         found = Rows()
         archive, troubles = world.backup(0, rows=found)
-    assert {path for path, _ in troubles} == {b"./", b"./d/"}
+    assert {path for path, _ in troubles} == {b"", b"d"}
     assert members(archive) == ["./d/f"]
     assert found.found == [(b"d/f", rows.FILE)]
     assert world.marks(0) & DOUBT
     assert world.marks(0, b"d") & DOUBT
     assert members(world.backup(1, since=0)[0]) == [".", "./d"]
     assert not world.marks(1, b"d") & DOUBT
-
-
-def unreachable(monkeypatch, path: bytes) -> None:
-    """The folder that *path* needs cannot be opened again when its turn comes."""
-    odd = tree._Reading._odd
-
-    def handle(reading, skip, what, found, name, fd, error, *rest):
-        gone = found == path
-        odd(reading, skip, what, found, name, -1 if gone else fd, errno.ESTALE if gone else error, *rest)
-
-    monkeypatch.setattr(tree._Reading, "_odd", handle)
 
 
 def test_a_name_in_a_folder_that_was_moved_stays_known(world, monkeypatch):
@@ -147,7 +91,7 @@ def test_a_name_in_a_folder_that_was_moved_stays_known(world, monkeypatch):
     with monkeypatch.context() as patch:
         unreachable(patch, b"./x")
         _, troubles = world.backup(1, since=0)
-    assert [path for path, _ in troubles] == [b"./x"]
+    assert [path for path, _ in troubles] == [b"x"]
     assert world.marks(1, b"x") & DOUBT
     (world.tree / "x").unlink()
     found = Rows()
@@ -162,7 +106,7 @@ def test_a_folder_that_was_moved_before_its_header_was_made(world, monkeypatch):
     with monkeypatch.context() as patch:
         unreachable(patch, b"./d/")
         archive, troubles = world.backup(0, rows=found)
-    assert [path for path, _ in troubles] == [b"./d/"]
+    assert [path for path, _ in troubles] == [b"d"]
     assert members(archive) == ["."]
     assert found.found == [(b"", rows.FOLDER)]
     assert world.marks(0, b"d") & DOUBT
@@ -209,7 +153,7 @@ def test_hard_links_to_what_could_not_be_read_are_made_good(world):
     (world.tree / "a" / "x").write_bytes(b"D" * LARGE)
     os.link(world.tree / "a" / "x", world.tree / "b" / "x")
     first, troubles = world.backup(0, sink=MemorySink(fail_reading_after=10))
-    assert [path for path, _ in troubles] == [b"./a/x"]
+    assert [path for path, _ in troubles] == [b"a/x"]
     assert world.marks(0, b"a", b"x") & DOUBT
     assert world.marks(0, b"b", b"x") & DOUBT
     second, _ = world.backup(1, since=0)
@@ -251,7 +195,7 @@ def test_an_increment_of_a_root_that_may_be_listed_and_not_entered(open_path):
         world.tree.chmod(0o444)
         return world.backup(1, since=0)[1]
 
-    assert sorted(path for path, _ in as_nobody(work)) == [b"./x", b"./y"]
+    assert sorted(path for path, _ in as_nobody(work)) == [b"x", b"y"]
 
 
 def test_a_single_file_that_vanishes_is_told(world, monkeypatch):

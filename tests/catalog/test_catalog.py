@@ -110,7 +110,16 @@ def test_objects_as_json(world: World) -> None:
         "codec": None,
         "key": None,
         "status": "complete",
-        "copies": [{"agent": AGENT, "group": "nightly", "drive": "R1", "volumes": ["R1-0001"], "status": "complete"}],
+        "copies": [
+            {
+                "agent": AGENT,
+                "group": "nightly",
+                "drive": "R1",
+                "volumes": ["R1-0001"],
+                "status": "complete",
+                "damage": [],
+            }
+        ],
     }
     assert listed[1]["bytes"] is None
 

@@ -32,9 +32,9 @@ def test_what_differs_is_listed_and_the_status_says_so(backed_up: Site) -> None:
     said = backed_up.run("verify", "docs", "--against-source")
     assert said.status == 1
     assert "Changed since " in said.out
-    assert "  ./: differs in modification time\n" in said.out
-    assert r"  ./new\nline: is not in the object" + "\n" in said.out
-    assert "  ./one.txt: differs in size (8, was 12), modification time\n" in said.out
+    assert "  .: differs in modification time\n" in said.out
+    assert r'  "new\nline": is not in the object' + "\n" in said.out
+    assert "  one.txt: differs in size (8, was 12), modification time\n" in said.out
     assert said.out.endswith("compared: 3 changes since, 0 differences that nothing explains.\n")
 
 
@@ -46,7 +46,7 @@ def test_as_json(backed_up: Site) -> None:
     assert (found["source"], found["same"], found["level"]) == ("docs", False, "full")
     assert found["changed"] == {
         "count": 1,
-        "named": [{"path": "./one.txt", "what": "differs in size (8, was 12), modification time"}],
+        "named": [{"path": "one.txt", "what": "differs in size (8, was 12), modification time"}],
     }
     assert found["silent"] == found["unread"] == {"count": 0, "named": []}
     assert found["paths"] == [str(backed_up.folder / "data/docs")]

@@ -202,3 +202,36 @@ def test_only_what_a_verb_needs_is_loaded(words: list[str], unwanted: set[str], 
         [sys.executable, "-c", code], env=environment, cwd=site.folder, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+def test_a_backup_loads_what_its_job_has(site: Site) -> None:
+    """No compiler and no pydantic for a configuration that was checked before, no Arrow where nothing has changed, and
+    nothing of the agents, sources and codings that are not in it."""
+    for _ in range(2):  # the first makes the state folder, the second keeps there what it has checked
+        site.good("backup")
+    unwanted = {
+        "networkx",
+        "pydantic",
+        "rich",
+        "pyarrow",
+        "subprocess",
+        "tapeloom.agent.command",
+        "tapeloom.compile",
+        "tapeloom.config.loading",
+        "tapeloom.runtime.digest",
+        "tapeloom.runtime.producer",
+        "tapeloom.runtime.reading",
+        "tapeloom.runtime.spool",
+        "tapeloom.seal",
+    }
+    code = (
+        "import sys; from tapeloom.cli.main import main; "
+        f"status = main({['-c', str(site.file), 'backup', '--level', 'incremental']!r}); "
+        f"print('loaded:', *sorted(sys.modules.keys() & {unwanted!r})); sys.exit(status)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=site.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "loaded:"

@@ -33,7 +33,7 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("zone")
 def test_times_are_in_the_readers_zone() -> None:
-    assert screen.local_time(0) == "1970-01-01 05:30"
+    assert screen.local_time(0) == "1970-01-01 05:30:00+0530"
 
 
 @pytest.mark.parametrize(("text", "shown"), [("a\x1b[1mb", "a\\x1b[1mb"), ("é冬\n", "é冬\n"), ("\udcff", "\\udcff")])

@@ -23,7 +23,7 @@ OBJECT_KEYS = [
     *("id", "source", "job", "level", "as_of", "parent", "bytes", "files"),
     *("digest", "codec", "key", "status", "copies"),
 ]
-COPY_KEYS = ["agent", "group", "drive", "volumes", "status"]
+COPY_KEYS = ["agent", "group", "drive", "volumes", "status", "damage"]
 
 
 def test_init_makes_a_file_that_is_right(
@@ -160,7 +160,7 @@ def test_a_mirror_that_fails_is_told_of_and_the_backup_goes_on(site: Site) -> No
     assert {copy["agent"]: copy["status"] for copy in docs["copies"]} == {"BMA1": "complete", "BMA2": "missing"}
     checked = site.good("verify")
     assert "known as incomplete" in checked.out
-    assert site.run("restore", "docs", "--to", str(site.folder / "out"), "--copy", "BMA2").status == 1
+    assert site.run("restore", "docs", "--to", str(site.folder / "out"), "--copy", "BMA2").status == 3
 
 
 def test_nothing_done_has_an_exit_status_of_its_own(site: Site) -> None:
@@ -185,7 +185,7 @@ def test_restore_by_a_cut_id_in_place(site: Site) -> None:
     target = site.folder / "data" / "docs"
     (target / "one.txt").write_text("changed")
     to = ("--to", str(target))
-    assert site.run("restore", id[:18], *to).status == 1
+    assert site.run("restore", id[:18], *to).status == 3
     assert site.run("restore", id[:18], *to, "--in-place").status == 1
     site.good("restore", id[:18], *to, "--in-place", "--existing", "skip")
     assert (target / "one.txt").read_text() == "changed"
@@ -226,8 +226,8 @@ def test_verify_finds_a_damaged_block(site: Site) -> None:
     assert restored.status == 0
     assert not differences(site.folder / "data" / "docs", site.folder / "out")
     alone = site.run("restore", "docs", "--to", str(site.folder / "alone"), "--copy", "BMA2")
-    assert alone.status == 1
-    assert "its data is damaged" in alone.err
+    assert alone.status == 3
+    assert "has no complete copy to read (BMA2 damaged)" in alone.err
     assert "BMA1 not asked, because of --copy: leave it out" in alone.err
     alone = site.run("restore", "docs", "--to", str(site.folder / "alone"), "--in-place", "--volume", "R2-0001")
     assert "BMA1 not asked, because of --volume: leave it out" in alone.err
@@ -300,7 +300,7 @@ def test_objects_of_a_source_that_broke_off_say_so(site: Site) -> None:
     (mail,) = site.good("objects", "mail", "--json").json
     by_name = site.run("restore", "mail", "--to", str(target))
     by_id = site.run("restore", mail["id"], "--to", str(target / "by_id"))
-    assert (by_name.status, by_id.status) == (1, 1)
+    assert (by_name.status, by_id.status) == (3, 1)
     assert f"the newest, {mail['id']} of " in by_name.err
     assert "ends where its source broke off" in by_name.err
     assert "exit status 3); --partial restores what there is" in by_name.err

@@ -66,7 +66,7 @@ diff -r data stock && tapeloom find report --versions | wc -l >&3
         ["sh", "-c", script], cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-5:] == ["a draft", "first words", "first words", "more words", "3"]
+    assert done.stdout.splitlines()[-5:] == ["a draft", "first words", "first words", "more words", "4"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

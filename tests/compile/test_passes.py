@@ -16,7 +16,7 @@ Load = Callable[[str], Config]
 
 
 def test_the_passes_have_the_names_that_the_design_gives_them() -> None:
-    assert [step.__name__ for step in compiler.PASSES] == ["check", "place", "share", "spool", "size", "order"]
+    assert [step.__name__ for step in compiler.PASSES] == ["check", "place", "share", "spool", "size", "runs", "order"]
     assert compiler.freeze.__name__ == "freeze"
 
 
@@ -74,9 +74,9 @@ def test_a_restore_agent_fills_streams_and_has_no_cursors(config: Load) -> None:
     buffers = { X = "R.B2", Y = "R.B1" }
     """
     schedule = compile_job(config(text))
-    assert schedule.streams["feed"].tolist() == [Feed.DRIVE] * 2
-    assert schedule.streams["agent"].tolist() == [0, 0]
-    assert schedule.streams["thread"].tolist() == [schedule.agents["thread"][0]] * 2
+    assert schedule.streams["feed"].tolist() == [Feed.DRIVE, Feed.DRIVE, Feed.POOL]
+    assert schedule.streams["agent"].tolist() == [0, 0, 0]
+    assert schedule.streams["thread"].tolist() == [schedule.agents["thread"][0]] * 2 + [NONE]
     assert schedule.agents["cursors"].tolist() == [0, 2]
     assert schedule.cursors["stream"].tolist() == [1, 0]  # the order in which the copy agent's buffers stand
     assert schedule.cursors["upstream"].tolist() == [NONE, NONE]

@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from tapeloom.agent.rows import FILE, FOLDER, GONE, HARDLINK, RowBatch
-from tapeloom.index import Index, IndexWriter
+from tapeloom.index import EmptyIndex, Index, IndexWriter
 
 OBJECT = UUID(int=7)
 HEADER = 512
@@ -96,7 +96,7 @@ def stored(rows: Rows, *, batches: int = 1) -> bytes:
 
 @contextmanager
 def opened(*chain: Rows) -> Iterator[list[Index]]:
-    indexes = [Index.open(io.BytesIO(stored(rows))) for rows in chain]
+    indexes = [Index.open(io.BytesIO(stored(rows))) if rows else EmptyIndex(OBJECT, "docs") for rows in chain]
     try:
         yield indexes
     finally:

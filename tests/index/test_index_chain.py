@@ -237,7 +237,7 @@ def test_a_target_that_is_hidden_is_pulled_in(small_groups: None, newer: Rows, p
 
 
 def test_what_the_sieve_lets_through_is_looked_at(small_groups: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapeloom.index.chain._sieve_of", lambda path: 0)
+    monkeypatch.setattr("tapeloom.index.chain._Sharing._sieve_of", lambda self, path: 0)
     full = {b"0": Entry(), **LINKED}
     with opened(full, {b"0": Entry(version=1)}) as indexes:
         old, _ = final_rows(indexes)
@@ -246,7 +246,7 @@ def test_what_the_sieve_lets_through_is_looked_at(small_groups: None, monkeypatc
 
 
 def test_a_link_without_its_target_is_damage(small_groups: None) -> None:
-    with pytest.raises(IndexDamaged, match="hard link to 'gone'"):
+    with pytest.raises(IndexDamaged, match="hard link to gone,"):
         shares_of([{b"x": Entry(HARDLINK, link=b"gone")}], b"x")
 
 

@@ -49,7 +49,7 @@ ENTRIES = st.builds(
     link=st.sampled_from([b"", b"./a", b"\xff/x\n"]),
     version=st.sampled_from([-(2**62), -1, 0, 1, 2**62]),
 )
-TREES = st.dictionaries(PATHS, ENTRIES, max_size=40)
+TREES = st.dictionaries(PATHS, ENTRIES, min_size=1, max_size=40)
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -43,7 +43,7 @@ def test_nothing_differs(backed_up: World) -> None:
     os.utime(backed_up.folder / "data/D1", ns=(0, 0))  # which alone is no longer as it was
     seen: list[tuple[int, int]] = []
     result = verify_against_source(backed_up.config, "D1", on_progress=lambda done, total: seen.append((done, total)))
-    assert told(result) == {"changed": ["./: differs in modification time"]}
+    assert told(result) == {"changed": [".: differs in modification time"]}
     assert (result.report.entries, result.report.bytes) == (4, 300_000)
     assert result.paths == (backed_up.folder / "data/D1",)
     assert len(seen) == 4
@@ -58,7 +58,7 @@ def test_the_same(backed_up: World) -> None:
 def test_changed_since(backed_up: World) -> None:
     rewrite_unseen(backed_up.folder / "data/D1/file-1")
     result = verify_against_source(backed_up.config, "D1")
-    assert told(result) == {"changed": ["./file-1: differs in content, from byte 0 on"]}
+    assert told(result) == {"changed": ["file-1: differs in content, from byte 0 on"]}
     assert result.exit_status == 1
 
 
@@ -69,7 +69,7 @@ def test_an_older_object_and_one_copy_alone(backed_up: World) -> None:
     assert backed_up.backup().exit_status == 0
     assert verify_against_source(backed_up.config, "D1", copy="M1").exit_status == 0
     older = verify_against_source(backed_up.config, str(first.id), copy="M1")
-    assert [one.path for one in older.report.changed] == [b"./file-1"]
+    assert [one.path for one in older.report.changed] == [b"file-1"]
     with pytest.raises(NotFound, match="no copy by agent X"):
         verify_against_source(backed_up.config, "D1", copy="X")
 
@@ -85,7 +85,7 @@ def test_of_an_increment_what_it_holds(backed_up: World) -> None:
     (folder / "file-0").write_text("not in it")
     rewrite_unseen(folder / "file-1")
     assert told(verify_against_source(backed_up.config, "D1")) == {
-        "changed": ["./file-1: differs in content, from byte 0 on"]
+        "changed": ["file-1: differs in content, from byte 0 on"]
     }
 
 

@@ -64,7 +64,9 @@ def test_a_key_given_on_the_command_line(made: Chains, tmp_path: Path, capfd: py
     wrong = tmp_path / "wrong.key"
     new_key_file(wrong)
     restoring = ["-c", str(made.world.file), "restore", "D1", "--to", str(tmp_path / "out")]
-    assert main([*restoring, "--key", str(wrong)]) == 1
-    assert "which is not here" in capfd.readouterr().err
+    assert main([*restoring, "--key", str(wrong)]) == 3
+    said = capfd.readouterr().err
+    assert "which is not here" in said
+    assert "--key FILE" in said
     assert main([*restoring, "--key", str(made.world.folder / "k1.key")]) == 0
     assert read(tmp_path / "out") == dict(made.trees[1])

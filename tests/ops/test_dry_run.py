@@ -83,7 +83,7 @@ def test_a_restore_on_the_command_line(made: Chains, capfd: pytest.CaptureFixtur
         (("--to", "out", "--delete"), "--delete goes with --in-place"),
         (("--to", "out", "--at", "yesterday"), "'yesterday' is no time"),
         (("--to", "out", "--at", "2026-02-30"), "'2026-02-30' is no time"),
-        (("--to", "out", "--at", "2001-01-01"), "no object of 2001-01-01 23:59 or before"),
+        (("--to", "out", "--at", "2001-01-01"), "no object of 2001-01-01 23:59:59"),
         (("a", "--to", "out", "--delete", "--in-place"), "--delete goes with a whole state"),
     ],
 )

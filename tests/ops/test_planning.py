@@ -14,7 +14,7 @@ from tapeloom.catalog import Object, Outcome, Volume, VolumeState
 from tapeloom.ops.chain import Chain
 from tapeloom.ops.planning import Planner, Stage
 from tapeloom.runtime.reading import Segment
-from tapeloom.runtime.timing import Timing
+from tapeloom.timing import Timing
 from tapeloom.volume.header import Level
 
 BLOCK = 64 << 10

@@ -144,12 +144,11 @@ def test_two_blocks_in_each_others_place_are_found(backed_up: Damaged) -> None:
 def test_a_drive_that_cannot_read_a_block(backed_up: Damaged) -> None:
     world = backed_up.world
     world.chain(R1=f'"vtape:tapes/R1?fail_read_at={backed_up.position}"')
-    result = verify(world.config, "D1")
-    (fault,) = result.faults
-    assert (fault.copy, fault.position) == ("A", backed_up.position)
-    assert "input or output failed" in fault.what
     healed = restore(world.config, "D1", world.folder / "out")
-    assert len(healed.faults) == 1
+    result = verify(world.config, "D1")
+    for (fault,) in (healed.faults, result.faults):
+        assert (fault.copy, fault.position) == ("A", backed_up.position)
+        assert "input or output failed" in fault.what
     assert snapshot(world.folder / "out") == snapshot(world.folder / "data" / "D1")
 
 

@@ -80,6 +80,19 @@ def test_a_reader_of_the_picture_can_be_a_machine(golden: Golden) -> None:
     assert root.get("aria-labelledby") == "title description"
 
 
+def test_a_drive_that_is_read_has_a_pool(golden: Golden) -> None:
+    def slots(name: str) -> int:
+        return svg(*golden(name)).count('stroke-width="3.5"')
+
+    def said(name: str) -> bool:
+        return any(word.startswith("pool") for word in texts(svg(*golden(name))))
+
+    assert slots("fig5") == 10 + 2 + 2, "of each buffer and each restore media agent, and two in the legend"
+    assert slots("fig2") == 10 + 1
+    assert (said("fig5"), said("fig2")) == (True, False)
+    assert {"RMA150", "4 chains  ·  6 media agents  ·  512 slots of 512 KiB"} <= set(texts(svg(*golden("fig5"))))
+
+
 def test_the_title_names_what_the_job_begins_with(golden: Golden) -> None:
     assert "two_groups.toml: backup groups nightly, weekly" in texts(svg(*golden("two_groups")))
 

@@ -61,6 +61,39 @@ def test_the_chains_of_figure_5_begin_with_the_restore_agents_buffers(golden: Go
     assert (last.agent, last.buffer, last.depth, last.upstream) == ("BMA166", "B3", 2, 1)
 
 
+def test_chains_that_a_drive_feeds_share_its_pool(golden: Golden) -> None:
+    made = plan.make(*golden("fig5"))
+    assert [(chain.pool, chain.slots_own, chain.slots_max) for chain in made.chains] == [
+        ("RMA150", 0, 256),
+        ("RMA150", 0, 256),
+        ("RMA152", 0, 256),
+        ("RMA152", 0, 256),
+    ]
+    assert made.pools == (plan.PoolPlan("RMA150", 2, 128, 256), plan.PoolPlan("RMA152", 2, 128, 256))
+    assert "  pool of RMA152: 128..256 slots to read into, shared by the 2 chains" in plan.to_text(made)
+    backup = plan.make(*golden("fig2"))
+    assert backup.pools == ()
+    assert {chain.pool for chain in backup.chains} == {None}
+
+
+def test_the_rates_of_a_copy_are_those_of_its_chains(compiled: Golden) -> None:
+    text = """
+    [drives]
+    R1 = { device = "null:", rate = "300MB/s" }
+    R2 = { device = "null:", rate = "100MB/s" }
+    [restore.v.R]
+    drive = "R1"
+    buffers = { A = "D1", B = "D2" }
+    [copy.1.C]
+    drive = "R2"
+    buffers = { A = "R.A", B = "R.B" }
+    """
+    made = plan.make(*compiled(text))
+    assert [chain.rate for chain in made.chains] == [50e6, 50e6]
+    assert [agent.data_share for agent in made.agents] == [1.0, 1.0]
+    assert made.prediction.job_rate == 100e6
+
+
 def test_stages_stand_below_what_feeds_them(golden: Golden) -> None:
     made = plan.make(*golden("fan"))
     stages = made.chains[0].stages
@@ -149,3 +182,43 @@ def test_long_names_get_lines_of_their_own(compiled: Golden) -> None:
     (line,) = [row for row in printed.splitlines() if f"D -> {name}.B" in row]
     after = printed.splitlines()[printed.splitlines().index(line) + 1]
     assert after.split()[:3] == ["R", "backup", "b"]
+
+
+WOVEN = """
+[server]
+memory = "64MiB"
+[drives]
+T = {{ device = "{device}", rate = "400MB/s" }}
+[sources]
+D1 = "d1"
+D2 = "d2"
+D3 = "d3"
+[backup.b]
+{settings}
+[backup.b.A]
+drive = "T"
+buffers = {{ B1 = "D1", B2 = "D2", B3 = "D3" }}
+"""
+
+
+def test_what_restoring_one_object_will_cost(compiled: Callable[[str], tuple[Config, Schedule]]) -> None:
+    """A real tape is read through at such runs; a virtual one is not, as soon as two blocks lie between."""
+    real = plan.make(*compiled(WOVEN.format(device="/dev/nst0", settings="")))
+    assert (real.agents[0].restore_bytes, real.agents[0].restore_seconds) == (3, pytest.approx(3))
+    assert (
+        "one of the 3 that A writes at once: 3 x its bytes, 3 x the time of one in one piece, in runs of 16"
+        in " ".join(plan.to_text(real).split())
+    )
+    virtual = plan.make(*compiled(WOVEN.format(device="vtape:t", settings="")))
+    assert virtual.agents[0].restore_bytes == 1
+    assert virtual.agents[0].restore_seconds is not None
+    assert 1 < virtual.agents[0].restore_seconds < 1.05
+    chosen = plan.make(*compiled(WOVEN.format(device="vtape:t", settings="max_restore_cost = 1.2")))
+    assert chosen.agents[0].run_blocks == 2
+    assert json.loads(json.dumps(plan.to_json(chosen)))["agents"][0]["restore_seconds"] <= 1.2
+
+
+def test_a_restore_agent_and_one_object_alone_have_no_such_cost(golden: Golden) -> None:
+    made = plan.make(*golden("fig5"))
+    assert [agent.restore_bytes is None for agent in made.agents] == [agent.kind == "restore" for agent in made.agents]
+    assert all(agent.restore_seconds == 1 for agent in made.agents if len(agent.buffers) == 1)

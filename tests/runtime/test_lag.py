@@ -88,3 +88,36 @@ def test_who_waits_is_never_detached() -> None:
     for _ in range(100):
         watch.tick(10.0)
     assert not figures.gone
+
+
+COPY = """
+[server]
+memory = "64MiB"
+[drives]
+R1 = "null:"
+R2 = "null:"
+R3 = "null:"
+[restore.vault.R]
+drive = "R1"
+buffers = { A = "D1", B = "D2" }
+[copy.1.C]
+drive = "R2"
+buffers = { A = "R.A", B = "R.B" }
+[copy.2.S]
+drive = "R3"
+lag_max = "10s"
+buffers = { A = "C.A" }
+"""
+
+
+@pytest.mark.parametrize(("dry", "blamed"), [(True, [2]), (False, [])])
+def test_a_chain_that_a_drive_feeds_starves_when_its_pool_is_dry(dry: bool, blamed: list[int]) -> None:
+    class Copying(Figures):
+        def stream_statistics(self, row: int) -> Stream:
+            return {0: Stream(100, 0), 1: Stream(50, 0), 2: Stream(0, int(dry))}[row]
+
+    figures = Copying(Stream(0), [Cursor(100, 100), Cursor(50, 50), Cursor(40, 40)])
+    watch = LagWatch(schedule_of(COPY), figures, figures.gone.__setitem__)  # type: ignore[arg-type]
+    for _ in range(11):
+        watch.tick(1.0)
+    assert list(figures.gone) == blamed

@@ -13,6 +13,8 @@ from .owners import Owners
 
 ACCESS = b"system.posix_acl_access"
 DEFAULT = b"system.posix_acl_default"
+XFS = b"trusted.SGI_ACL_"
+"""Under names that begin so XFS shows the same lists once more, in its own form, to root."""
 
 _VERSION = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")

@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 
 from .._tree import Walk
 from ..errors import SourceError
@@ -55,6 +56,18 @@ _ROW = {
     pax.CHARACTER: rows.CHAR,
     pax.DEVICE: rows.BLOCK,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What a header and a row tell of one entry; `size`, of what follows the header."""
+
+    path: bytes
+    kind: bytes
+    status: os.stat_result
+    size: int = 0
+    link: bytes = b""
+    records: Sequence[bytes] = ()
 
 
 class Counted:
@@ -178,7 +191,7 @@ class ByHand:
         except OSError as error:
             why = reason(error)
         records = read_records(handle, self._owners, lambda what: self.trouble(path, what))
-        self._entry(path, pax.FOLDER, status, records=records)
+        self._entry(_Entry(path, pax.FOLDER, status, records=records))
         self.folders += 1
         self.trouble(path, f"the folder cannot be listed, its content is missing: {why}")
         self._walk.unlisted(status)
@@ -194,7 +207,7 @@ class ByHand:
             self.unreadable(path, error)
             return
         records = read_records(handle_of(fd), self._owners, lambda what: self.trouble(path, what))
-        self._entry(path, kind, status, link=link, records=records)
+        self._entry(_Entry(path, kind, status, link=link, records=records))
         self.others += 1
         self._record(status, now)
 
@@ -243,7 +256,7 @@ class ByHand:
 
     def _small(self, path: bytes, fd: int, status: os.stat_result, records: list[bytes]) -> None:
         size = status.st_size
-        header = self._row_and_header(path, pax.REGULAR, status, size=size, records=records)
+        header = self._row_and_header(_Entry(path, pax.REGULAR, status, size, records=records))
         if not size:
             self._sink.write(header)
             return
@@ -257,14 +270,15 @@ class ByHand:
         size = status.st_size
         extents = _extents(fd, size) if status.st_blocks * 512 < size else [(0, size)]
         stored = sum(length for _, length in extents)
+        entry = _Entry(path, pax.REGULAR, status, size, records=records)
         if stored < size:
             mapped = pax.sparse_map(extents)
-            records += pax.sparse_records(path, size)
-            whole = len(mapped) + stored
-            self._row(path, pax.REGULAR, status)
-            self._sink.write(self._header(pax.SPARSE_NAME, pax.REGULAR, status, size=whole, records=records) + mapped)
+            told = [*records, *pax.sparse_records(path, size)]
+            self._row(entry)
+            head = replace(entry, path=pax.SPARSE_NAME, size=len(mapped) + stored, records=told)
+            self._sink.write(self._header(head) + mapped)
         else:
-            self._entry(path, pax.REGULAR, status, size=size, records=records)
+            self._entry(entry)
         lost = 0  # up to here nothing more comes of the extent in hand
         with closing(_pieces(fd, extents, size)) as pieces:
             for start, length in pieces:
@@ -292,7 +306,7 @@ class ByHand:
         first = self._links.known(status.st_dev, status.st_ino, status.st_nlink, path, status.st_mtime_ns)
         if first is None:
             return False
-        self._entry(path, pax.HARD_LINK, status, link=first)
+        self._entry(_Entry(path, pax.HARD_LINK, status, link=first))
         self.others += 1
         inode = status.st_dev, status.st_ino
         self._troubled = self._troubled or inode in self._suspect or len(self._suspect) == SUSPECT_MAX
@@ -303,56 +317,31 @@ class ByHand:
         """It is in the archive as *status* says, which was looked at no earlier than *now*."""
         if self._troubled and status.st_nlink > 1 and len(self._suspect) < SUSPECT_MAX:
             self._suspect.add((status.st_dev, status.st_ino))
-        self._walk.record(status, self._troubled or self._walk.doubt(status, now))
+        doubt = self._troubled or self._walk.doubt(status, now) or not self._walk.foresaw(status)
+        self._walk.record(status, doubt)
         self._recorded = True
 
-    def _row(self, path: bytes, kind: bytes, status: os.stat_result, link: bytes = b"") -> None:
-        self._walk.row(_ROW[kind], path[self._row_skip :].rstrip(b"/"), link, status)
+    def _row(self, entry: _Entry) -> None:
+        self._walk.row(_ROW[entry.kind], entry.path[self._row_skip :].rstrip(b"/"), entry.link, entry.status)
 
-    def _row_and_header(
-        self,
-        path: bytes,
-        kind: bytes,
-        status: os.stat_result,
-        *,
-        size: int = 0,
-        link: bytes = b"",
-        records: Sequence[bytes] = (),
-    ) -> bytes:
-        self._row(path, kind, status, link)
-        return self._header(path, kind, status, size=size, link=link, records=records)
+    def _row_and_header(self, entry: _Entry) -> bytes:
+        self._row(entry)
+        return self._header(entry)
 
-    def _entry(
-        self,
-        path: bytes,
-        kind: bytes,
-        status: os.stat_result,
-        *,
-        size: int = 0,
-        link: bytes = b"",
-        records: Sequence[bytes] = (),
-    ) -> None:
-        self._sink.write(self._row_and_header(path, kind, status, size=size, link=link, records=records))
+    def _entry(self, entry: _Entry) -> None:
+        self._sink.write(self._row_and_header(entry))
 
-    def _header(
-        self,
-        path: bytes,
-        kind: bytes,
-        status: os.stat_result,
-        *,
-        size: int = 0,
-        link: bytes = b"",
-        records: Sequence[bytes] = (),
-    ) -> bytes:
+    def _header(self, entry: _Entry) -> bytes:
+        status = entry.status
         return pax.header(
-            path,
-            kind,
+            entry.path,
+            entry.kind,
             status,
-            size=size,
-            link=link,
+            size=entry.size,
+            link=entry.link,
             user=self._owners.user(status.st_uid),
             group=self._owners.group(status.st_gid),
-            records=records,
+            records=entry.records,
         )
 
     def unreadable(self, path: bytes, error: OSError) -> None:

@@ -22,7 +22,7 @@ from .cache import Range, passage
 from .descent import FOLDER_FLAGS
 from .metadata import handle_of, read_records
 from .owners import Owners
-from .report import Notes, Trouble, printable, reason
+from .report import Notes, Trouble, plain, printable, reason
 from .rules import Rules
 from .sink import Sequence
 from .standing import Components, Newcomers, Standing
@@ -183,9 +183,9 @@ class _Comparing:
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise
-            return [f"what it is a name of ({printable(entry.link)} is not there any more)"]
+            return [f"what it is a name of ({printable(plain(entry.link))} is not there any more)"]
         if (status.st_dev, status.st_ino) != (other.st_dev, other.st_ino):
-            return [f"what it is a name of (no longer the same file as {printable(entry.link)})"]
+            return [f"what it is a name of (no longer the same file as {printable(plain(entry.link))})"]
         return []
 
     def _metadata(self, entry: Entry, status: os.stat_result) -> list[str]:

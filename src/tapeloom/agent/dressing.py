@@ -118,7 +118,8 @@ class Setter:
             present = [os.fsencode(name) for name in os.listxattr(handle)]
             for name in present:
                 # What the system itself gives to a new file, a security label say, stays.
-                if name not in wanted and name.startswith((b"user.", b"trusted.", acl.ACCESS, acl.DEFAULT)):
+                ours = name.startswith((b"user.", b"trusted.", acl.ACCESS, acl.DEFAULT))
+                if ours and name not in wanted and not name.startswith(acl.XFS):
                     os.removexattr(handle, name)
         except OSError as error:
             if error.errno not in NONE_HERE:

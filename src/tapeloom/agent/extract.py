@@ -56,8 +56,7 @@ class TreeRestore:
     name, then by number, or with *numeric_owner* by number alone.
 
     With *again* an entry of a later feed may bring a newer version of what an earlier one made: oldest first then.
-    Without it feeds come in any order, and no path in two of them. With *delete*, deletions also concern what stood in
-    *target* before.
+    Without it feeds come in any order, and no path in two of them.
 
     Raises RestoreError when *target* cannot be used.
     """
@@ -70,13 +69,11 @@ class TreeRestore:
         in_place: bool = False,
         numeric_owner: bool = False,
         again: bool = False,
-        delete: bool = False,
     ):
         if existing not in get_args(Existing):
             raise UsageError(f"existing files: {existing!r} is none of {', '.join(get_args(Existing))}")
         root, made = _open_target(target, in_place)
         self._path = target
-        self._delete = delete
         self._renamed: Mapping[bytes, bytes] = {}
         self._set = Setter(numeric_owner=numeric_owner)
         self._troubles = Notes()
@@ -114,10 +111,10 @@ class TreeRestore:
         """Restore what is in the archive *sequence*, or in *parts* of it: ranges [begin, end) of bytes that hold whole
         entries, ascending, for which *sequence* has `go_to`.
 
-        With *deletions* what an entry's listing (GNU.dumpdir) does not name is removed from that folder before its
-        content comes. *wanted* is as in `restore_tree`; deletions follow from unwanted folders too, for what this
-        restore made. *renamed* gives files of this archive a name that they do not have in it, path to path: it is for
-        a hard link that belongs to the tree where the name with the data does not.
+        With *deletions* what an entry's listing (GNU.dumpdir) does not name, and this restore made, is removed from
+        that folder before its content comes. *wanted* is as in `restore_tree`; deletions follow from unwanted folders
+        too. *renamed* gives files of this archive a name that they do not have in it, path to path: it is for a hard
+        link that belongs to the tree where the name with the data does not.
 
         Raises UnsafeEntry for an entry that would leave the target, FormatError for what is no archive, RestoreError
         when something stands in the way (*existing* is "fail") or the disk is full. Files restored before that are
@@ -231,7 +228,7 @@ class TreeRestore:
             self._folders += 1
         else:
             self._skipped += 1
-        self._purge(entry, others=goes and self._delete)
+        self._purge(entry)
 
     def _folder(self, entry: Entry, name: bytes) -> None:
         parent = self._target.fd
@@ -254,18 +251,18 @@ class TreeRestore:
             else:
                 self._target.enter(name, entry.path, None, prune=False)
                 self._skipped += 1
-                self._purge(entry, others=False)
+                self._purge(entry)
                 return
         self._target.enter(name, entry.path, entry, prune=prune)
         tell(self._target.path(b""))
         self._folders += 1
-        self._purge(entry, others=self._delete)
+        self._purge(entry)
 
-    def _purge(self, entry: Entry, *, others: bool) -> None:
-        """Remove from the present folder, which is *entry*'s, what its listing does not name."""
+    def _purge(self, entry: Entry) -> None:
+        """Remove from the present folder, which is *entry*'s, what this restore made and its listing does not name."""
         if entry.listing is not None:
             listing, entry.listing = Listing(entry.listing, entry.path), None
-            self._removal.purge(self._target.fd, self._target.path(b""), listing, others=others)
+            self._removal.purge(self._target.fd, self._target.path(b""), listing)
 
     def _purge_unwanted(self, entry: Entry) -> None:
         """As `_purge`, in a folder that is not restored itself, though something below it may be."""
@@ -275,7 +272,7 @@ class TreeRestore:
         listing = Listing(entry.listing, entry.path)
         nowhere = contextlib.suppress(FileNotFoundError, NotADirectoryError)
         with nowhere, self._target.folder(components, entry.path) as folder:
-            self._removal.purge(folder, b"/".join(components), listing, others=False)
+            self._removal.purge(folder, b"/".join(components), listing)
 
 
 def _open_target(target: Path, in_place: bool) -> tuple[int, bool]:

@@ -15,7 +15,7 @@ from . import pax
 from .dressing import Setter
 from .metadata import handle_of
 from .own import Own
-from .report import Notes, printable, reason
+from .report import Notes, plain, printable, reason
 from .target import Target
 from .unpax import Entry, Unpax
 from .waiting import Waiting
@@ -188,7 +188,9 @@ class Making:
             if self._waiting is not None:
                 self._waiting.add(entry.path, entry.link, entry.mtime)
             else:
-                self._troubles.add(entry.path, f"is a hard link to {printable(entry.link)}, which was not restored")
+                self._troubles.add(
+                    entry.path, f"is a hard link to {printable(plain(entry.link))}, which was not restored"
+                )
             return False
         self.others += 1
         return True

@@ -40,7 +40,7 @@ def read_records(handle: Handle, owners: Owners, trouble: Callable[[str], None])
     total = 0
     for name in sorted(map(os.fsencode, names)):
         listed = name in (acl.ACCESS, acl.DEFAULT)
-        if name.startswith(b"system.") and not listed:
+        if name.startswith((b"system.", acl.XFS)) and not listed:
             continue
         try:
             value = os.getxattr(handle, name)

@@ -12,8 +12,10 @@ import os
 from collections.abc import Iterable
 from functools import lru_cache
 
+from ..limits import PAX_END_BYTES
+
 BLOCK = 512
-END = bytes(2 * BLOCK)
+END = bytes(PAX_END_BYTES)
 
 REGULAR, HARD_LINK, SYMBOLIC_LINK, CHARACTER, DEVICE, FOLDER, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 RECORDS, RECORDS_FOR_ALL = b"x", b"g"
@@ -82,7 +84,7 @@ def header(
     more, block = _parts(path, kind, status, size, link, user, group, records)
     if listing is not None:
         more.append(record(LISTING, listing))
-    return _records_block(more) + block if more else block
+    return with_records(b"".join(more), block)
 
 
 def header_around(
@@ -171,9 +173,9 @@ def sparse_records(path: bytes, size: int) -> list[bytes]:
     ]
 
 
-def _records_block(records: list[bytes]) -> bytes:
-    body = b"".join(records)
-    return _records_header(len(body)) + body + bytes(padding(len(body)))
+def with_records(records: bytes, block: bytes) -> bytes:
+    """The header that consists of these *records*, one behind the other, and the old header *block*."""
+    return _records_header(len(records)) + records + bytes(padding(len(records))) + block if records else block
 
 
 @lru_cache(1024)

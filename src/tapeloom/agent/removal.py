@@ -25,18 +25,15 @@ class Removal:
         self._troubles = troubles
         self.removed = 0
 
-    def purge(self, folder: int, path: bytes, listing: Listing, *, others: bool) -> None:
-        """Remove all that *listing* does not keep from the open *folder*, whose *path* has no `./` and no closing
-        slash.
-
-        Only with *others* also what this restore did not make: a folder that it did not make stays, without what it put
-        there.
+    def purge(self, folder: int, path: bytes, listing: Listing) -> None:
+        """Remove what this restore made and *listing* does not keep from the open *folder*, whose *path* has no `./`
+        and no closing slash. A folder that it did not make stays, without what it put there.
         """
         for name, is_folder in _names(folder):
             if not listing.keeps(name, is_folder):
                 below = path + b"/" + name if path else name
                 try:
-                    self.remove(folder, name, below, is_folder, whole=others or self._ours(below))
+                    self.remove(folder, name, below, is_folder, whole=self._ours(below))
                 except OSError as error:
                     self._troubles.add(below, f"is gone from the source and cannot be removed here: {why(error)}")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ..quoting import shown
+
 NAMED_MAX = 1000
 """Troubles kept by name; those beyond are counted. A tree that cannot be read at all must not fill the memory."""
 
@@ -14,7 +16,7 @@ _PRINTED_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something about one path. `path` is relative to the root, as it stands in the archive."""
+    """Something about one path, which is relative to the root: see `plain`."""
 
     path: bytes
     what: str
@@ -33,7 +35,7 @@ class Unset:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.kind} not set on {self.entries} entries, first on {printable(self.path)}: {self.why}"
+        return f"{self.kind} not set on {self.entries} entries, first on {printable(plain(self.path))}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Notes:
 
     def add(self, path: bytes, what: str) -> None:
         if len(self._named) < NAMED_MAX:
-            self._named.append(Trouble(path[:PATH_BYTES_KEPT], what))
+            self._named.append(Trouble(plain(path)[:PATH_BYTES_KEPT], what))
         else:
             self.beyond += 1
 
@@ -93,14 +95,16 @@ class Notes:
         return tuple(self._named)
 
 
+def plain(path: bytes) -> bytes:
+    """An archive's path as indexes and lists have it: no "./" before it, no slash behind it, b"" for the root."""
+    return (path + b"/").removeprefix(b"./").rstrip(b"/")
+
+
 def printable(path: bytes) -> str:
-    """*path* for people: what is not UTF-8 or would not print as escapes, the middle of a very long one left out."""
+    """*path* in a sentence: as `tapeloom.quoting.shown`, the middle of a very long one left out."""
     if len(path) > _PRINTED_MAX:
         path = path[: _PRINTED_MAX // 2] + b"..." + path[-_PRINTED_MAX // 2 :]
-    text = path.decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown(path)
 
 
 def reason(error: OSError) -> str:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .snapshot import Snapshot, SnapshotWriter
 
 ROWS_MAX = 8192
-"""Rows are handed on when so many have come together."""
+"""Rows are handed on when so many have come together: but the first at once, for what takes them may have to be made
+ready."""
 
 _FILE = 8
 """DT_REG, from <dirent.h>."""
@@ -150,6 +151,7 @@ class _Reading:
         self._walk = walk
         self._by_hand = by_hand
         self._rows = rows
+        self._rows_max = 1
         self._since = {} if since is None else {record[0]: record for record in since.level()}
 
     def report(self, end: int) -> SourceReport:
@@ -180,8 +182,9 @@ class _Reading:
                 self._odd(skip, *found)
             else:
                 write(found)
-            if self._rows is not None and self._walk.rows_waiting >= ROWS_MAX:
+            if self._rows is not None and self._walk.rows_waiting >= self._rows_max:
                 self._rows.add(self._walk.take_rows())
+                self._rows_max = ROWS_MAX
 
     def _is_same(self, name: bytes, path: Path) -> bool:
         """Whether the root *name*, which is no folder, is as the snapshot has it. Its record is made then."""
@@ -217,6 +220,7 @@ class _Reading:
         by = self._by_hand
         if what & Odd.DEEP:
             by.trouble(path, "the folder lies too deep for an archive and is left out")
+            self._walk.keep()
         elif what & Odd.MOVED or fd < 0:
             by.trouble(
                 path, f"the folder was moved while it was read, the rest of it is missing ({os.strerror(error)})"

@@ -4,11 +4,13 @@
 """
 
 from .catalog import Catalog
+from .damage import Finding
 from .model import (
     Append,
     Copy,
     CopyRuns,
     CopyStatus,
+    Damage,
     Job,
     JobRow,
     JobStatus,
@@ -29,6 +31,8 @@ __all__ = [
     "Copy",
     "CopyRuns",
     "CopyStatus",
+    "Damage",
+    "Finding",
     "Job",
     "JobRow",
     "JobStatus",

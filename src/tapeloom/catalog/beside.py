@@ -5,6 +5,11 @@ Both are named by their object. Those of objects that are sealed are sealed too,
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -13,6 +18,11 @@ from ..errors import CatalogError
 INDEXES = "index"
 SNAPSHOTS = "snapshots"
 SEALED = ".sealed"
+
+_ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_WHOLE = re.compile(rf"{_ID}\.(?:parquet|snapshot)(?:\{SEALED})?")
+_IN_THE_MAKING = re.compile(rf"{_WHOLE.pattern}\.part")
+_BEING_PUT_THERE = re.compile(rf"\.{_WHOLE.pattern}-.*")
 
 
 def index_path(state: Path, id: UUID, *, sealed: bool) -> Path:
@@ -31,3 +41,47 @@ def make_folder(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CatalogError(f"{path.parent} cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def bringing(folder: Path) -> Iterator[None]:
+    """While a file is brought into `folder` by somebody who does not hold the catalog: what is unfinished stays."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+def clean(state: Path, interrupted: Collection[UUID]) -> None:
+    """Removes what processes left that came to no end: unfinished files, and the whole ones of objects that were
+    `interrupted`. For who holds the catalog: then no job is running. What cannot be removed stays, and hurts nobody."""
+    for folder in (state / INDEXES, state / SNAPSHOTS):
+        with suppress(OSError):
+            _clean(folder, interrupted)
+
+
+def _clean(folder: Path, interrupted: Collection[UUID]) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        quiet = _nobody_brings(fd)
+        for name in os.listdir(fd):
+            whole = _WHOLE.fullmatch(name)
+            if (
+                (whole is not None and UUID(whole[1]) in interrupted)
+                or _IN_THE_MAKING.fullmatch(name)
+                or (quiet and _BEING_PUT_THERE.fullmatch(name))
+            ):
+                os.unlink(name, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _nobody_brings(fd: int) -> bool:
+    """And nobody begins to until it is closed, if so."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

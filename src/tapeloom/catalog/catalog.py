@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,12 +16,10 @@ from ..errors import CatalogError, NotFound
 from ..volume import runs as run_tables
 from ..volume.header import Level
 from ..volume.runs import BLOCKS, OBJECT, POSITION, Runs
+from . import beside, damage, standing
 from .database import Database
-from .model import Copy, CopyStatus, JobStatus, Outcome, Place, VolumeState
-from .queries import Queries, copies, spans
-
-_STICKY = {CopyStatus.DAMAGED, CopyStatus.RETIRED}
-"""Said by a person or by `verify`: receipts do not take it back."""
+from .model import CopyStatus, JobStatus, Outcome, Place, VolumeState
+from .queries import Queries
 
 
 class Catalog(Queries):
@@ -32,7 +30,7 @@ class Catalog(Queries):
         """Opens the catalog in the folder `state`; a writer makes both where they are not there (folder mode 0700).
 
         A writer holds the folder's lock until `close`, and closes what dead processes left: their running jobs become
-        `interrupted` (the lock is free, so they are dead).
+        `interrupted` (the lock is free, so they are dead), and what they had not finished beside the catalog goes.
 
         Raises
         ------
@@ -108,6 +106,9 @@ class Catalog(Queries):
                 ended = {"status": JobStatus.INTERRUPTED.value, "ended_at": time.time_ns()}
                 t.jobs.update(**ended).where(t.jobs.id << dead).execute()
                 _interrupt_objects(t, t.objects.job << dead)
+            broken_off = t.objects.select(t.objects.id).where(t.objects.outcome == Outcome.INTERRUPTED.value)
+            interrupted = {UUID(row[0]) for row in broken_off.tuples()}
+        beside.clean(self.path.parent, interrupted)
 
     # Objects and copies
 
@@ -145,12 +146,12 @@ class Catalog(Queries):
                 }
             ).execute()
             for place in copies:
-                _add_copy(t, id, job, place)
+                standing.add_copy(t, id, job, place)
 
     def add_copy(self, object_id: UUID, *, job: UUID, place: Place) -> int:
         """A further copy of an object, to be written by another job than the one that made it. Gives the copy's id."""
         with self._database.writing() as t:
-            return _add_copy(t, object_id, job, place)
+            return standing.add_copy(t, object_id, job, place)
 
     def resume_copy(self, copy: int, *, job: UUID) -> None:
         """From now on `job` gives the receipts of this copy: it writes what was missing. The agent stays the same."""
@@ -187,18 +188,27 @@ class Catalog(Queries):
             if not changed:
                 raise NotFound(f"no object {id} in {self.path}")
             for row in list(t.copies.select(t.copies.id).where(t.copies.object == str(id)).tuples()):
-                _refresh(t, row[0])
+                standing.refresh(t, row[0])
 
     def set_digest(self, id: UUID, digest: str) -> None:
         with self._database.writing() as t:
             t.objects.update(digest=digest).where(t.objects.id == str(id)).execute()
 
     def set_copy_status(self, copy: int, status: CopyStatus) -> None:
-        """DAMAGED and RETIRED stay; any other means: what the receipts say."""
+        """DAMAGED and RETIRED stay; any other means: what the receipts say, and the damage that is known."""
         with self._database.writing() as t:
             if not t.copies.update(status=CopyStatus(status).value).where(t.copies.id == copy).execute():
                 raise NotFound(f"no copy {copy} in {self.path}")
-            _refresh(t, copy)
+            standing.refresh(t, copy)
+
+    def found(self, findings: Sequence[damage.Finding], *, found_at: int | None = None) -> None:
+        """Takes down what reading copies back has shown, in one transaction: ranges that are harmed, and ranges that
+        are not, or not any more. Statuses follow; a copy without any harmed range left is what its receipts say. What
+        a copy holds beyond what was looked at stays as it was known."""
+        with self._database.writing() as t:
+            now = time.time_ns() if found_at is None else found_at
+            for copy, was_known in damage.write(t, findings, now).items():
+                standing.refresh(t, copy, damage_gone=was_known)
 
     # Volumes, appending, receipts
 
@@ -245,6 +255,18 @@ class Catalog(Queries):
         with self._database.writing() as t:
             if not t.volumes.update(state=VolumeState(state).value).where(t.volumes.id == str(volume)).execute():
                 raise NotFound(f"no volume {volume} in {self.path}")
+
+    def put_out_of_use(self, volume: UUID, state: VolumeState, copies: Iterable[int]) -> None:
+        """`state`: RETIRED or SCRATCH. The copies on it are not counted on any more, all at once."""
+        with self._database.writing() as t:
+            standing.retire(t, copies)
+            if not t.volumes.update(state=VolumeState(state).value).where(t.volumes.id == str(volume)).execute():
+                raise NotFound(f"no volume {volume} in {self.path}")
+
+    def retire(self, copies: Iterable[int]) -> None:
+        """They are not counted on any more, all at once; their volumes stay as they are."""
+        with self._database.writing() as t:
+            standing.retire(t, copies)
 
     def append_begins(self, job: UUID, agent: str, volume: UUID, position: int) -> None:
         """To be called before the job's first block on this volume, which goes to `position`.
@@ -296,7 +318,7 @@ class Catalog(Queries):
                 if len(table) == 0:
                     continue
                 _refuse_outside(table, known, filemark, object_id)
-                copy = _copy_of(t, object_id, agent, job, self.path)
+                copy = standing.copy_written_by(t, object_id, agent, job, self.path)
                 parts = run_tables.spans(table)
                 t.receipts.insert(
                     {
@@ -312,7 +334,7 @@ class Catalog(Queries):
                         "given_at": now,
                     }
                 ).execute()
-                _refresh(t, copy)
+                standing.refresh(t, copy)
             _end_position(t, volume, filemark + 1)
             a, here = t.appends, t.appends.volume == str(volume)
             mine = (a.job == str(job)) & (a.agent == agent)
@@ -323,47 +345,6 @@ class Catalog(Queries):
 def _interrupt_objects(t: Any, where: Any) -> None:
     reading = t.objects.outcome == Outcome.READING.value
     t.objects.update(outcome=Outcome.INTERRUPTED.value).where(reading & where).execute()
-
-
-def _add_copy(t: Any, object_id: UUID, job: UUID, place: Place) -> int:
-    return int(
-        t.copies.insert(
-            {
-                "object": str(object_id),
-                "job": str(job),
-                "writer": str(job),
-                "agent": place.agent,
-                "agent_group": place.group,
-                "drive": place.drive,
-                "status": CopyStatus.MISSING.value,
-            }
-        ).execute()
-    )
-
-
-def _copy_of(t: Any, object_id: UUID, agent: str, job: UUID, path: Path) -> int:
-    c = t.copies
-    mine = (c.object == str(object_id)) & (c.agent == agent) & (c.writer == str(job))
-    found = list(c.select(c.id).where(mine).tuples())
-    if not found:
-        raise NotFound(f"{path} knows no copy of object {object_id} that agent {agent} writes in job {job}")
-    return int(found[0][0])
-
-
-def _refresh(t: Any, copy: int) -> None:
-    """Derives a copy's status from its receipts: complete only when they cover all blocks up to the object's end."""
-    one: Copy = copies(t, t.copies.id == copy)[0]
-    if one.status in _STICKY:
-        return
-    (blocks,) = next(iter(t.objects.select(t.objects.blocks).where(t.objects.id == str(one.object)).tuples()))
-    held = spans(t, copy)
-    if not held:
-        status = CopyStatus.MISSING
-    elif blocks and not run_tables.gaps(held, blocks):
-        status = CopyStatus.COMPLETE
-    else:
-        status = CopyStatus.PARTIAL
-    t.copies.update(status=status.value).where(t.copies.id == copy).execute()
 
 
 def _end_position(t: Any, volume: UUID, position: int) -> None:

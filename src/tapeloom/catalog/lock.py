@@ -30,7 +30,9 @@ class StateLock:
             os.close(self._fd)
             raise HeldError(f"the state folder {path.parent} is in use by {holder or 'another process'}") from None
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"process {os.getpid()}: {_one_line(shlex.join(sys.argv))}\n".encode(errors="replace"), 0)
+        os.pwrite(
+            self._fd, f"process {os.getpid()}: {_one_line(shlex.join(sys.orig_argv))}\n".encode(errors="replace"), 0
+        )
         _held.add(self)
 
     def release(self) -> None:

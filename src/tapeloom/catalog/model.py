@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from ..limits import PAX_END_BYTES
+from ..volume.harm import Harm
 from ..volume.header import Content, Level
 from ..volume.runs import Runs
 
@@ -41,7 +43,7 @@ class CopyStatus(StrEnum):
     MISSING = "missing"
     """No block has a receipt."""
     DAMAGED = "damaged"
-    """Found unreadable in part after it was complete or partial."""
+    """Blocks of it that have a receipt were found harmed. Beside that it may be complete or partial."""
     RETIRED = "retired"
     """No longer counted on: its volume is out of use."""
 
@@ -51,6 +53,9 @@ class VolumeState(StrEnum):
     FULL = "full"
     DAMAGED = "damaged"
     RETIRED = "retired"
+    """No job goes on with it; what it holds may still be read."""
+    SCRATCH = "scratch"
+    """Nothing on it is wanted any more: it may be written from its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """One run of one schedule. `report` is what its end said of it."""
+
     id: UUID
     kind: str
     groups: tuple[str, ...]
@@ -85,8 +92,38 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """Blocks `first` to `last` of a copy, which were found harmed on the volume `label`, and when they last were."""
+
+    volume: UUID
+    label: str
+    first: int
+    last: int
+    harm: Harm
+    found_at: int
+
+    @property
+    def blocks(self) -> int:
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        blocks = f"block {self.first}" if self.first == self.last else f"blocks {self.first} to {self.last}"
+        return f"{blocks} on {self.label}: {self.harm.words}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "volume": self.label,
+            "first": self.first,
+            "last": self.last,
+            "harm": self.harm.value,
+            "found_at": iso(self.found_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Copy:
-    """One object's instance on the volumes of one agent. `volumes` are labels, in the order of the object's blocks."""
+    """One object's instance on the volumes of one agent. `volumes` are labels, in the order of the object's blocks,
+    `damage` what is known to be harmed, in order of seq."""
 
     id: int
     object: UUID
@@ -96,6 +133,7 @@ class Copy:
     drive: str
     status: CopyStatus
     volumes: tuple[str, ...]
+    damage: tuple[Damage, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -104,6 +142,7 @@ class Copy:
             "drive": self.drive,
             "volumes": list(self.volumes),
             "status": self.status.value,
+            "damage": [one.as_json() for one in self.damage],
         }
 
 
@@ -113,7 +152,9 @@ class Object:
 
     `step`: every block but the last stands for so many bytes of the sequence, None where they differ or nobody knows.
     `codec` names the compression of its blocks, `key` is the id of the key that they are sealed with; None: neither.
-    The parent of a file index is the object that it is the index of.
+    The parent of a file index is the object that it is the index of. `pieced`: each of its copies lacks something, one
+    at least because it is damaged, but together they still give every block. `stands_for`: of a full one that was made
+    of other objects, the one whose state it has.
     """
 
     id: UUID
@@ -133,11 +174,19 @@ class Object:
     step: int | None = None
     codec: str | None = None
     key: str | None = None
+    pieced: bool = False
+    stands_for: UUID | None = None
 
     @property
     def is_index(self) -> bool:
         """Whether it is a file index, which goes along with another object."""
         return self.content == Content.INDEX
+
+    @property
+    def is_empty_archive(self) -> bool:
+        """Whether it is an archive whose source ended well without a single entry: an increment of a tree in which
+        nothing had changed. No file index is made of it."""
+        return self.content == Content.PAX and self.outcome is Outcome.WHOLE and self.bytes == PAX_END_BYTES
 
     @property
     def shown(self) -> str:
@@ -146,10 +195,14 @@ class Object:
 
     @property
     def status(self) -> str:
-        """`complete`: its source ended well and a copy is complete. Else `partial`, or what became of reading it."""
+        """`complete`: its source ended well and a copy is complete. `retired`: all its copies are. Else what became of
+        reading it; or `damaged` where no copy is complete and one is damaged; or `partial`."""
+        of_copies = {copy.status for copy in self.copies}
+        if of_copies == {CopyStatus.RETIRED}:
+            return CopyStatus.RETIRED.value
         if self.outcome is not Outcome.WHOLE:
             return self.outcome.value
-        return "complete" if any(copy.status is CopyStatus.COMPLETE for copy in self.copies) else "partial"
+        return next((one.value for one in (CopyStatus.COMPLETE, CopyStatus.DAMAGED) if one in of_copies), "partial")
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -159,6 +212,7 @@ class Object:
             "level": self.level.name.lower(),
             "as_of": iso(self.as_of),
             "parent": None if self.parent is None else str(self.parent),
+            "stands_for": None if self.stands_for is None else str(self.stands_for),
             "bytes": self.bytes,
             "files": self.files,
             "digest": self.digest,

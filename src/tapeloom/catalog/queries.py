@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import numpy as np
 
 from ..errors import Ambiguous, NotFound
 from ..volume import runs as run_tables
-from ..volume.header import Content, Level
+from ..volume.header import Content
 from ..volume.records import Entry
-from ..volume.runs import BLOCKS, OBJECT, POSITION, SEQ, Runs
-from . import beside, schema
+from ..volume.runs import OBJECT, POSITION, Runs
+from . import beside, damage
 from .database import Database
 from .model import (
     Append,
     Copy,
     CopyRuns,
-    CopyStatus,
     Job,
     JobRow,
-    JobStatus,
     Object,
-    Outcome,
     Receipt,
     Tail,
     Volume,
     VolumeState,
 )
-
-Span = tuple[int, int]
-"""First and last seq, both included."""
+from .rows import Span, blocks_met, copies, copy_of, jobs, no_source, objects, spans, volume_of, volumes
 
 ID_PREFIX_MIN = 4
+IDS_AT_ONCE = 400
 
 
 class Queries:
@@ -63,14 +57,24 @@ class Queries:
             named = t.sources.name == source
             found = objects(t, named if kinds is None else named & kinds)
             if not found:
-                raise NotFound(_no_source(t, source, self.path))
+                raise NotFound(no_source(t, source, self.path))
             return found
 
     def index_of(self, id: UUID) -> Object | None:
         """The object that holds the file index of the object `id`; None where there is none."""
+        return self.indexes_of([id]).get(id)
+
+    def these(self, ids: Iterable[UUID]) -> dict[UUID, Object]:
+        """Many objects by their ids; one that is not there is left out."""
         with self._database.reading() as t:
-            found = objects(t, (t.objects.parent == str(id)) & (t.objects.content == int(Content.INDEX)))
-            return found[-1] if found else None
+            return {one.id: one for part in _parts(ids) for one in objects(t, t.objects.id << part)}
+
+    def indexes_of(self, ids: Iterable[UUID]) -> dict[UUID, Object]:
+        """The objects that hold the file indexes of many objects, by the ids of these."""
+        with self._database.reading() as t:
+            kind = t.objects.content == int(Content.INDEX)
+            found = [one for part in _parts(ids) for one in objects(t, (t.objects.parent << part) & kind)]
+        return {one.parent: one for one in found if one.parent is not None}
 
     def index_path(self, one: Object) -> Path:
         """Where the file index of an object is kept, if it is."""
@@ -113,7 +117,12 @@ class Queries:
 
     def copy(self, id: int) -> Copy:
         with self._database.reading() as t:
-            return _copy(t, id, self.path)
+            return copy_of(t, id, self.path)
+
+    def copies_by(self, job: UUID) -> list[Copy]:
+        """The copies that a job was to write, those of file indexes, too."""
+        with self._database.reading() as t:
+            return copies(t, (t.copies.job == str(job)) | (t.copies.writer == str(job)))
 
     def runs(self, copy: int) -> CopyRuns:
         """Where the blocks of a copy are, each once, in the order of seq; what has no receipt is not in it."""
@@ -132,7 +141,7 @@ class Queries:
             part[:, OBJECT] = names.index(volume)
             parts.append(part)
         table = np.concatenate(parts) if parts else run_tables.table()
-        return CopyRuns(tuple(known[name] for name in names), _each_block_once(table))
+        return CopyRuns(tuple(known[name] for name in names), run_tables.each_block_once(table))
 
     def missing(self, copy: int) -> list[Span]:
         """What has no receipt in a copy: (first seq, last seq), ascending.
@@ -140,8 +149,8 @@ class Queries:
         Of an object whose source never ended, up to the last block that any of its copies has.
         """
         with self._database.reading() as t:
-            one = _copy(t, copy, self.path)
-            return run_tables.gaps(spans(t, copy), _blocks_met(t, one.object))
+            one = copy_of(t, copy, self.path)
+            return run_tables.gaps(spans(t, copy), blocks_met(t, one.object))
 
     def receipts(self, copy: int) -> list[Receipt]:
         """In the order they were given."""
@@ -196,7 +205,12 @@ class Queries:
     def volume(self, label: str | UUID) -> Volume:
         """One volume by label or id."""
         with self._database.reading() as t:
-            return _volume(t, (t.volumes.label == str(label)) | (t.volumes.id == str(label)), label, self.path)
+            return volume_of(t, (t.volumes.label == str(label)) | (t.volumes.id == str(label)), label, self.path)
+
+    def harmed_on_volumes(self) -> dict[UUID, int]:
+        """How many blocks are known as harmed, by volume; those alone that have any."""
+        with self._database.reading() as t:
+            return damage.by_volume(t)
 
     def has_label(self, label: str) -> bool:
         with self._database.reading() as t:
@@ -216,7 +230,7 @@ class Queries:
     def tail_of(self, volume: UUID) -> Tail:
         """What the catalog knows of the end of a volume; `tail.append_position` judges what is found there."""
         with self._database.reading() as t:
-            one = _volume(t, t.volumes.id == str(volume), volume, self.path)
+            one = volume_of(t, t.volumes.id == str(volume), volume, self.path)
             rows = t.appends.select().where(t.appends.volume == str(volume)).order_by(t.appends.job).dicts()
             return Tail(one, tuple(Append(UUID(row["job"]), row["agent"], row["checkpoints"]) for row in rows))
 
@@ -250,166 +264,8 @@ class Queries:
         return list(entries.values()), table[np.argsort(table[:, POSITION], kind="stable")]
 
 
-# The same on an open transaction, for the writing half as well.
-
-
-def objects(t: Any, where: Any) -> list[Object]:
-    query = (
-        t.objects.select(*[getattr(t.objects, name) for name in schema.OBJECT], t.sources.name.alias("source_name"))
-        .join(t.sources, on=(t.objects.source == t.sources.id))
-        .order_by(t.objects.as_of, t.objects.id)
-    )
-    rows = list((query if where is None else query.where(where)).dicts())
-    held: Mapping[UUID, list[Copy]] = defaultdict(list)
-    of_these = None
-    if where is not None:
-        ids = t.objects.select(t.objects.id).join(t.sources, on=(t.objects.source == t.sources.id)).where(where)
-        of_these = t.copies.object << ids
-    for copy in copies(t, of_these):
-        held[copy.object].append(copy)
-    return [
-        Object(
-            id=UUID(row["id"]),
-            source=row["source_name"],
-            job=UUID(row["job"]),
-            content=row["content"],
-            level=Level(row["level"]),
-            as_of=row["as_of"],
-            parent=_id(row["parent"]),
-            outcome=Outcome(row["outcome"]),
-            blocks=row["blocks"],
-            bytes=row["bytes"],
-            files=row["files"],
-            digest=row["digest"],
-            troubles=tuple(json.loads(row["troubles"])),
-            copies=tuple(held[UUID(row["id"])]),
-            step=row["step"],
-            codec=row["codec"],
-            key=row["key"],
-        )
-        for row in rows
-    ]
-
-
-def copies(t: Any, where: Any) -> list[Copy]:
-    query = t.copies.select().order_by(t.copies.id)
-    rows = list((query if where is None else query.where(where)).dicts())
-    labels: Mapping[int, dict[str, None]] = defaultdict(dict)
-    with_labels = (
-        t.receipts.select(t.receipts.copy, t.volumes.label)
-        .join(t.volumes, on=(t.receipts.volume == t.volumes.id))
-        .order_by(t.receipts.first_seq)
-    )
-    if where is not None:
-        with_labels = with_labels.where(t.receipts.copy << t.copies.select(t.copies.id).where(where))
-    for copy, label in with_labels.tuples():
-        labels[copy][label] = None
-    return [
-        Copy(
-            id=row["id"],
-            object=UUID(row["object"]),
-            job=UUID(row["job"]),
-            agent=row["agent"],
-            group=row["agent_group"],
-            drive=row["drive"],
-            status=CopyStatus(row["status"]),
-            volumes=tuple(labels[row["id"]]),
-        )
-        for row in rows
-    ]
-
-
-def jobs(t: Any, where: Any) -> list[Job]:
-    query = t.jobs.select().order_by(t.jobs.started_at, t.jobs.id)
-    return [
-        Job(
-            id=UUID(row["id"]),
-            kind=row["kind"],
-            groups=tuple(json.loads(row["groups"])),
-            status=JobStatus(row["status"]),
-            started_at=row["started_at"],
-            ended_at=row["ended_at"],
-            report=json.loads(row["report"]),
-        )
-        for row in (query if where is None else query.where(where)).dicts()
-    ]
-
-
-def volumes(t: Any, where: Any) -> list[Volume]:
-    query = t.volumes.select().order_by(t.volumes.made_at, t.volumes.id)
-    return [
-        Volume(
-            **{
-                **row,
-                "id": UUID(row["id"]),
-                "state": VolumeState(row["state"]),
-                "previous": _id(row["previous"]),
-            }
-        )
-        for row in (query if where is None else query.where(where)).dicts()
-    ]
-
-
-def spans(t: Any, copy: int) -> list[Span]:
-    """What receipts cover of a copy. A receipt without a gap in it is its first and last seq; others are unpacked."""
-    parts: list[Span] = []
-    r = t.receipts
-    for first, last, blocks, id in (
-        r.select(r.first_seq, r.last_seq, r.blocks, r.id).where(r.copy == copy).order_by(r.first_seq).tuples()
-    ):
-        if last - first + 1 == blocks:
-            parts.append((first, last))
-        else:
-            (packed,) = next(iter(r.select(r.runs).where(r.id == id).tuples()))
-            parts += run_tables.spans(run_tables.unpack(packed))
-    return run_tables.union(parts)
-
-
-def _blocks_met(t: Any, object_id: UUID) -> int:
-    (blocks,) = next(iter(t.objects.select(t.objects.blocks).where(t.objects.id == str(object_id)).tuples()))
-    if blocks is not None:
-        return int(blocks)
-    lasts = (
-        t.receipts.select(t.receipts.last_seq)
-        .join(t.copies, on=(t.receipts.copy == t.copies.id))
-        .where(t.copies.object == str(object_id))
-        .tuples()
-    )
-    return max((int(last) + 1 for (last,) in lasts), default=0)
-
-
-def _each_block_once(table: Runs) -> Runs:
-    """Runs sorted by seq; where two hold the same block (one written again), the one that begins first keeps it."""
-    table = table[np.lexsort((-table[:, BLOCKS], table[:, SEQ]))]
-    ends = table[:, SEQ] + table[:, BLOCKS]
-    covered = np.concatenate(([0], np.maximum.accumulate(ends)[:-1])) if len(table) else ends
-    cut = np.clip(covered - table[:, SEQ], 0, table[:, BLOCKS])
-    table[:, SEQ] += cut
-    table[:, POSITION] += cut
-    table[:, BLOCKS] -= cut
-    return run_tables.merge(table[table[:, BLOCKS] > 0])
-
-
-def _copy(t: Any, id: int, path: Path) -> Copy:
-    found = copies(t, t.copies.id == id)
-    if not found:
-        raise NotFound(f"no copy {id} in {path}")
-    return found[0]
-
-
-def _volume(t: Any, where: Any, name: object, path: Path) -> Volume:
-    found = volumes(t, where)
-    if not found:
-        raise NotFound(f"no volume {name} in {path}; the verb `volumes` lists them")
-    return found[0]
-
-
-def _no_source(t: Any, source: str, path: Path) -> str:
-    known = [row[0] for row in t.sources.select(t.sources.name).order_by(t.sources.name).limit(20).tuples()]
-    return f"no object of a source {source} in {path}" + (
-        f"; it knows {', '.join(known)}" if known else "; it is empty"
-    )
-
-
-def _id(text: str | None) -> UUID | None:
-    return None if text is None else UUID(text)
+def _parts(ids: Iterable[UUID]) -> Iterator[list[str]]:
+    """So many at once that the database takes them in one question."""
+    left = iter(ids)
+    while part := [str(id) for id in islice(left, IDS_AT_ONCE)]:
+        yield part

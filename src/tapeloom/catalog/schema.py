@@ -26,6 +26,28 @@ def second(db: Any) -> None:
     _run(db, _SECOND)
 
 
+def third(db: Any) -> None:
+    _run(db, _THIRD)
+
+
+def fourth(db: Any) -> None:
+    """A volume may be scratch. The way that SQLite's manual gives for changing a CHECK that all stored rows meet
+    (lang_altertable.html, "Making Other Kinds Of Table Schema Changes")."""
+    (version,) = db.execute_sql("PRAGMA schema_version").fetchone()
+    before = "'damaged', 'retired'))"
+    after = "'damaged', 'retired', 'scratch'))"
+    db.execute_sql("PRAGMA writable_schema = 1")
+    db.execute_sql(
+        "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE type = 'table' AND name = 'volumes'", (before, after)
+    )
+    db.execute_sql(f"PRAGMA schema_version = {version + 1}")
+    db.execute_sql("PRAGMA writable_schema = 0")
+
+
+def fifth(db: Any) -> None:
+    _run(db, "ALTER TABLE objects ADD COLUMN stands_for TEXT")
+
+
 _FIRST = """
 CREATE TABLE sources (
     id          INTEGER PRIMARY KEY,
@@ -119,23 +141,53 @@ ALTER TABLE objects ADD COLUMN codec TEXT;
 ALTER TABLE objects ADD COLUMN key TEXT
 """
 
-MIGRATIONS: Sequence[Migration] = (first, second)
+_THIRD = """
+CREATE TABLE damages (
+    copy        INTEGER NOT NULL REFERENCES copies,
+    volume      TEXT NOT NULL REFERENCES volumes,
+    first_seq   INTEGER NOT NULL,
+    last_seq    INTEGER NOT NULL,
+    harm        TEXT NOT NULL CHECK (harm IN ('checksum', 'unreadable', 'missing')),
+    found_at    INTEGER NOT NULL,
+    PRIMARY KEY (copy, volume, first_seq)
+)
+"""
+
+MIGRATIONS: Sequence[Migration] = (first, second, third, fourth, fifth)
 """Step n leads from version n to version n + 1. Steps that have been released are never changed, only added to."""
 
 APPLICATION_ID = 0x544C4F4D
 """`TLOM`: marks the file as a catalog of tapeloom (PRAGMA application_id)."""
 
-OBJECT = "id job content level as_of parent outcome blocks bytes files digest troubles step codec key".split()  # noqa: SIM905
+OBJECT = [
+    "id",
+    "job",
+    "content",
+    "level",
+    "as_of",
+    "parent",
+    "outcome",
+    "blocks",
+    "bytes",
+    "files",
+    "digest",
+    "troubles",
+    "step",
+    "codec",
+    "key",
+    "stands_for",
+]
 """What of an object is shown as it stands."""
 
 _COLUMNS = {
     "sources": "id name",
     "jobs": "id kind groups status started_at ended_at report",
-    "objects": "id source job content level as_of parent outcome blocks bytes files digest troubles step codec key",
+    "objects": f"{' '.join(OBJECT)} source",
     "copies": "id object job writer agent agent_group drive status",
     "volumes": "id label drive cartridge state sequence previous block_bytes made_at end_position",
     "receipts": "id copy volume job filemark first_seq last_seq blocks bytes runs given_at",
     "appends": "volume job agent checkpoints",
+    "damages": "copy volume first_seq last_seq harm found_at",
 }
 
 

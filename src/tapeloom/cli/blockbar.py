@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tapeloom.cli.endings import begun
+
 Progress = Callable[[int, int], None]
 """Told of blocks read and blocks in all."""
 
@@ -14,7 +16,7 @@ Progress = Callable[[int, int], None]
 def bar() -> Iterator[Progress]:
     """A bar on a terminal, nothing elsewhere. It counts blocks."""
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda done, total: begun()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -23,4 +25,9 @@ def bar() -> Iterator[Progress]:
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+        def on_progress(done: int, total: int) -> None:
+            begun()
+            bars.update(task, completed=done, total=total)
+
+        yield on_progress

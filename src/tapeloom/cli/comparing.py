@@ -82,9 +82,9 @@ def _as_json(result: AgainstResult) -> dict[str, Any]:
 
 
 def _listed(found: Sequence[Trouble], beyond: int) -> dict[str, Any]:
-    from tapeloom.agent.report import printable
+    from tapeloom.quoting import in_json
 
     return {
         "count": len(found) + beyond,
-        "named": [{"path": printable(one.path), "what": one.what} for one in found],
+        "named": [{**in_json("path", one.path), "what": one.what} for one in found],
     }

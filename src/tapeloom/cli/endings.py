@@ -14,20 +14,62 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 import tapeloom
 from tapeloom.cli.screen import bounded, say
-from tapeloom.errors import ConfigError, TapeloomError
+from tapeloom.errors import ConfigError, KeyMissing, TapeloomError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 WELL, SOME, WRONG_USE, NOTHING = 0, 1, 2, 3
 INTERRUPTED = 130
 NO_READER = 141
 
 
-def ending(error: BaseException) -> int:
-    """Says what there is to say of the exception that ended a command, and gives the exit status."""
+_BEGUN = "tapeloom.begun"
+_TAKES_KEYS = "tapeloom.takes_keys"
+
+
+def begun() -> None:
+    """Called by a verb when it begins to do what it was asked for: what goes wrong before is status 3."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[_BEGUN] = True
+
+
+def key_files(verb: F) -> F:
+    """The option --key."""
+
+    def note(context: click.Context, param: click.Parameter, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        context.meta[_TAKES_KEYS] = True
+        return files
+
+    return click.option(
+        "--key",
+        "keys",
+        metavar="FILE",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        callback=note,
+        help="A key file beside those in [keys].",
+    )(verb)
+
+
+def sentence(error: TapeloomError, meta: Mapping[str, Any]) -> str:
+    """What there is to say of it, with the options of the verb whose context has this `meta`."""
+    give = isinstance(error, KeyMissing) and meta.get(_TAKES_KEYS)
+    return f"tapeloom: {error}{'; or give it with --key FILE' if give else ''}"
+
+
+def ending(error: BaseException, meta: Mapping[str, Any]) -> int:
+    """Says what there is to say of the exception that ended a command, and gives the exit status. `meta` is that of the
+    command's context."""
+    failed = SOME if meta.get(_BEGUN) else NOTHING
     if os.environ.get("TAPELOOM_DEBUG"):
         import traceback
 
@@ -46,13 +88,13 @@ def ending(error: BaseException) -> int:
                 say(f"tapeloom: {problem}")
             return error.exit_status
         case TapeloomError():
-            say(f"tapeloom: {error}")
-            return error.exit_status
+            say(sentence(error, meta))
+            return failed if error.exit_status == SOME else error.exit_status
         case OSError():
-            return _system(error)
+            return _system(error, failed)
         case MemoryError():
             say("tapeloom: there is not enough memory; a smaller `memory` in [server] needs less")
-            return SOME
+            return failed
         case _:
             return _bug(error)
 
@@ -65,12 +107,13 @@ def _wrong_use(error: click.ClickException) -> int:
     return WRONG_USE
 
 
-def _system(error: OSError) -> int:
+def _system(error: OSError, failed: int) -> int:
     if error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
         _let_output_go()
+        failed = SOME  # what was found is lost, but not all that was done
     place = f": {os.fsdecode(error.filename)}" if error.filename is not None else ""
     say(f"tapeloom: the system refused: {error.strerror or error}{place}")
-    return SOME
+    return failed
 
 
 def _bug(error: BaseException) -> int:

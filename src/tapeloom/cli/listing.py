@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +11,20 @@ from typing import TYPE_CHECKING
 import click
 
 from tapeloom.cli.options import as_json, called
-from tapeloom.cli.screen import duration, local_time, number, put, put_json, put_section, short_id, size
+from tapeloom.cli.screen import (
+    counted,
+    duration,
+    local_time,
+    number,
+    put,
+    put_json,
+    put_section,
+    say,
+    short_id,
+    size,
+)
 from tapeloom.cli.tables import put_table
+from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -60,13 +74,31 @@ def _jobs(catalog: Catalog, id: str | None) -> list[Job]:
 
 
 @click.command()
-@click.argument("source", metavar="[SOURCE]", required=False)
+@click.argument("names", metavar="[SOURCE]", nargs=-1)
+@click.option("--retire", is_flag=True, help="Retire the objects whose IDs are given instead: nobody wants them.")
+@click.option("--with-increments", is_flag=True, help="With --retire: and all that builds on them.")
+@click.option("--yes", is_flag=True, help="With --retire: on a terminal, too, do not ask.")
 @as_json("the objects, as a list")
 @click.pass_obj
-def objects(file: Path, source: str | None, json_wanted: bool) -> None:
-    """List what is on tape: objects and their copies, oldest first."""
-    with _catalog(file) as catalog:
-        found = _objects(catalog, source)
+def objects(
+    file: Path, names: tuple[str, ...], retire: bool, with_increments: bool, yes: bool, json_wanted: bool
+) -> None:
+    """List what is on tape: objects and their copies, oldest first. A retired copy is shown where no other is left.
+
+    With --retire ID... all copies of these objects are retired: they are not restored any more, and `compact` leaves
+    them behind. That is refused where an object that is kept builds on one of them.
+    """
+    if retire:
+        if not names:
+            raise UsageError("--retire needs the IDs of objects; the verb `objects` lists them")
+        found = _retire_objects(file, names, with_increments, yes)
+    else:
+        if with_increments or yes:
+            raise UsageError("--with-increments and --yes go with --retire")
+        if len(names) > 1:
+            raise UsageError(f"one source or none, not {len(names)}: {', '.join(names)}")
+        with _catalog(file) as catalog:
+            found = _objects(catalog, names[0] if names else None)
     if json_wanted:
         put_json([one.as_json() for one in found])
         return
@@ -80,12 +112,40 @@ def objects(file: Path, source: str | None, json_wanted: bool) -> None:
                 local_time(one.as_of),
                 size(one.bytes),
                 one.status,
-                ", ".join(map(_where, one.copies)),
+                ", ".join(map(_where, _counted_on(one))),
             )
             for one in found
         ],
         right=("bytes",),
     )
+    put_section(
+        "Damaged",
+        [
+            f"{short_id(one.id)} of {one.source}: copy of {copy.agent}, {harmed}"
+            for one in found
+            for copy in one.copies
+            for harmed in copy.damage
+        ],
+        more=called("objects", "--json"),
+    )
+
+
+def _counted_on(item: Object) -> Sequence[Copy]:
+    """Retired copies are history, but of an object that has no other."""
+    return [copy for copy in item.copies if copy.status != "retired"] or item.copies
+
+
+def _retire_objects(file: Path, ids: Sequence[str], with_increments: bool, yes: bool) -> list[Object]:
+    from tapeloom import kept
+    from tapeloom.ops.retiring import open_retiring
+
+    with open_retiring(kept.config(file), ids, with_increments=with_increments) as retiring:
+        if not yes and sys.stdin.isatty():
+            for one in retiring.objects:
+                say(f"{one.id}  {one.source}  {one.level.name.lower()}  {local_time(one.as_of)}")
+            what = counted(len(retiring.objects), "object")
+            click.confirm(f"Retire {what}, with all copies? That is not taken back", abort=True, err=True)
+        return retiring.run()
 
 
 def _where(copy: Copy) -> str:
@@ -102,8 +162,9 @@ def volumes(file: Path, json_wanted: bool, retire: str | None) -> None:
         _retire(file, retire)
     with _catalog(file) as catalog:
         found = catalog.volumes()
+        harmed = catalog.harmed_on_volumes()
     if json_wanted:
-        put_json([one.as_json() for one in found])
+        put_json([one.as_json() | {"damaged_blocks": harmed.get(one.id, 0)} for one in found])
         return
     put_table(
         ("volume", "drive", "cartridge", "status", "made", "block", "end position"),
@@ -121,6 +182,11 @@ def volumes(file: Path, json_wanted: bool, retire: str | None) -> None:
         ],
         right=("block", "end position"),
     )
+    put_section(
+        "Damaged",
+        [f"{one.label}: {counted(harmed[one.id], 'block')}" for one in found if one.id in harmed],
+        more=called("objects", "--json"),
+    )
 
 
 def _retire(file: Path, label: str) -> None:
@@ -128,7 +194,10 @@ def _retire(file: Path, label: str) -> None:
     from tapeloom.catalog import Catalog, VolumeState
 
     with Catalog.open(kept.config(file).server.state) as catalog:
-        catalog.set_volume_state(catalog.volume(label).id, VolumeState.RETIRED)
+        volume = catalog.volume(label)
+        if volume.state is VolumeState.SCRATCH:
+            raise UsageError(f"volume {label} is scratch: no job goes on with it, and nothing on it is counted on")
+        catalog.set_volume_state(volume.id, VolumeState.RETIRED)
 
 
 @click.command()
@@ -168,6 +237,7 @@ def jobs(file: Path, id: str | None, json_wanted: bool) -> None:
     troubles = [f"{source}: {trouble}" for source, each in report.get("troubles", {}).items() for trouble in each]
     put_section("Troubles of sources", troubles, more=called("jobs", short_id(job.id), "--json"))
     put_section("Sources that were never begun", report.get("untouched", ()))
+    put_section("Blocks that could not be read where they were wanted", report.get("left", ()))
     put_section("Remarks", report.get("remarks", ()))
 
 

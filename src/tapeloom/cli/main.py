@@ -7,9 +7,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -29,12 +30,19 @@ VERBS: Final = {
     "restore": "reading",
     "cat": "reading",
     "verify": "verifying",
+    "copy": "copying",
+    "compact": "moving",
+    "refresh": "moving",
+    "migrate": "moving",
     "volumes": "listing",
     "jobs": "listing",
     "demo": "trying",
     "bench": "trying",
 }
 """In the order in which one meets them, and the module that each is in: loaded when it is asked for."""
+
+GARBAGE_MIN: Final = 10_000
+"""So many more objects made than let go, and circles are looked for: what is loaded at the start has none to find."""
 
 
 class Verbs(click.Group):
@@ -108,25 +116,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit status. Raises nothing."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     _open_outputs()
+    meta: dict[str, Any] = {}
     try:
         if not words:
             click.echo(tapeloom_command.get_help(click.Context(tapeloom_command, info_name="tapeloom")), err=True)
             return WRONG_USE
         with tapeloom_command.make_context("tapeloom", words) as context:
+            meta = context.meta
             status = tapeloom_command.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as left:  # --help and --version have said it all
         return left.exit_code
     except BaseException as error:
-        return ending(error)
+        return ending(error, meta)
     return WELL if status is None else int(status)
 
 
 def run() -> NoReturn:
     """The whole process: one command line."""
+    gc.set_threshold(GARBAGE_MIN)
     status = main()
-    gc.freeze()  # all ends with the process: looking for circles in it would take longer than a small command
-    sys.exit(status)
+    for output in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # where nobody listens any more, `main` has noticed it
+            output.flush()
+    os._exit(status)  # the system takes everything back at once: taking it apart first lasts as long as a small command
 
 
 if __name__ == "__main__":

@@ -82,13 +82,16 @@ def job_as_json(catalog: Catalog, job: Job) -> dict[str, Any]:
 
 
 def put_copies(table: Sequence[JobRow]) -> None:
-    """What is complete, incomplete and missing, per copy."""
+    """What is complete, incomplete and missing, per copy; with objects, where a source has more than one."""
     if not table:
         return
+    objects = {(row.source, row.object) for row in table}
+    several = len(objects) > len({row.source for row in table})
     put_table(
-        ("source", "copy", "group", "drive", "status", "blocks", "volumes"),
+        (*(("object",) if several else ()), "source", "copy", "group", "drive", "status", "blocks", "volumes"),
         [
             (
+                *((short_id(row.object),) if several else ()),
                 row.source,
                 row.copy.agent,
                 row.copy.group,
@@ -97,7 +100,7 @@ def put_copies(table: Sequence[JobRow]) -> None:
                 f"{number(row.blocks_safe)}/{number(row.blocks)}",
                 volume_runs(row.copy.volumes) or "-",
             )
-            for row in sorted(table, key=lambda row: row.source)
+            for row in sorted(table, key=lambda row: (row.source, row.object))
         ],
         right=("blocks",),
     )

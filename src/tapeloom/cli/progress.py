@@ -1,11 +1,11 @@
-"""What is seen of a backup while it runs: bars on a terminal, a line now and then elsewhere."""
+"""What is seen of a job while it runs: bars on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from tapeloom.ops.backup import Backup
+    from tapeloom.runtime import Job
+    from tapeloom.schedule import Schedule
 
 RATE_SECONDS = 3.0
 """Rates are those of the last few seconds."""
@@ -35,12 +37,36 @@ class Watch(Protocol):
     def say(self, text: str) -> None: ...
 
 
+class Running(Protocol):
+    """A job that is about to run."""
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def job(self) -> Job: ...
+
+
 @contextmanager
-def watch(backup: Backup) -> Iterator[Watch]:
-    """Shows the backup on standard error until the end of the block."""
-    drives = _drives(backup)
+def watch_backup(backup: Backup) -> Iterator[Watch]:
+    """`watch` of a backup: as much is expected of each source as there was the last time."""
+    before = _bytes_before(backup)
+    expected: dict[int, int] = {}
+    for row, sources in _sources_by_agent(backup.schedule).items():
+        sizes = [before[name] for name in sources]
+        if None not in sizes:
+            expected[row] = sum(one for one in sizes if one)
+    with watch(backup, expected) as progress:
+        yield progress
+
+
+@contextmanager
+def watch(running: Running, expected: Mapping[int, int]) -> Iterator[Watch]:
+    """Shows the job on standard error until the end of the block. `expected` are the bytes for each agent with a drive,
+    by its row, as far as they are known."""
+    drives = _drives(running.schedule, expected)
     if not sys.stderr.isatty():
-        yield _Lines(backup, drives)
+        yield _Lines(running, drives)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -55,7 +81,7 @@ def watch(backup: Backup) -> Iterator[Watch]:
     )
     console = Console(stderr=True, highlight=False, markup=False)
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as bars:
-        live = _Bars(backup, drives, bars)
+        live = _Bars(running, drives, bars)
         yield live
         live.tick()
 
@@ -72,8 +98,8 @@ class _Drive:
     detached: bool = False
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def look(self, backup: Backup, now: float) -> None:
-        statistics = backup.job.agent_statistics(self.row)
+    def look(self, running: Running, now: float) -> None:
+        statistics = running.job.agent_statistics(self.row)
         self.bytes, self.detached = statistics.bytes, statistics.detached
         self.seen.append((now, self.bytes))
         while now - self.seen[0][0] > RATE_SECONDS:
@@ -85,28 +111,24 @@ class _Drive:
         return (bytes_now - before) / (now - began) if now > began else 0.0
 
 
-def _drives(backup: Backup) -> list[_Drive]:
-    schedule = backup.schedule
-    before = _bytes_before(backup)
-    drives = []
+def _drives(schedule: Schedule, expected: Mapping[int, int]) -> list[_Drive]:
+    return [
+        _Drive(row, str(schedule.drive_names[agent["drive"]]), str(schedule.agent_names[row]), expected.get(row))
+        for row, agent in enumerate(schedule.agents)
+        if agent["drive"] != NONE
+    ]
+
+
+def _sources_by_agent(schedule: Schedule) -> dict[int, list[str]]:
+    found = {}
     for row, agent in enumerate(schedule.agents):
-        if agent["drive"] == NONE:
-            continue
         cursors = schedule.cursors[agent["first_cursor"] : agent["first_cursor"] + agent["cursors"]]
-        expected = [
-            before[str(name)]
+        found[row] = [
+            str(name)
             for stream in schedule.streams[cursors["stream"]]
             for name in schedule.source_names[stream["first_source"] : stream["first_source"] + stream["sources"]]
         ]
-        drives.append(
-            _Drive(
-                row,
-                str(schedule.drive_names[agent["drive"]]),
-                str(schedule.agent_names[row]),
-                sum(one for one in expected if one) if all(one is not None for one in expected) else None,
-            )
-        )
-    return drives
+    return found
 
 
 def _bytes_before(backup: Backup) -> dict[str, int | None]:
@@ -125,25 +147,25 @@ def _bytes_before(backup: Backup) -> dict[str, int | None]:
 class _Events:
     """Objects that ended and agents that were detached since the look before, in words."""
 
-    def __init__(self, backup: Backup, drives: list[_Drive]):
-        self._backup = backup
+    def __init__(self, running: Running, drives: list[_Drive]):
+        self._running = running
         self._drives = drives
-        self._ended: set[int] = set()
+        self._ended = {item.number for item in running.job.objects.all()}  # copies are made of what has ended long ago
         self._detached: set[int] = set()
         self._spooling: set[int] = set()
 
     def look(self) -> Iterator[str]:
         now = time.monotonic()
         for drive in self._drives:
-            drive.look(self._backup, now)
-            if drive.detached and drive.row not in self._detached and not self._backup.job.arena.stopping:
+            drive.look(self._running, now)
+            if drive.detached and drive.row not in self._detached and not self._running.job.arena.stopping:
                 self._detached.add(drive.row)
                 yield f"{drive.agent} is detached: drive {drive.name} writes no more"
-            spooled = self._backup.job.spooled(drive.row)
+            spooled = self._running.job.spooled(drive.row)
             if spooled is not None and spooled.blocks and drive.row not in self._spooling:
                 self._spooling.add(drive.row)
                 yield f"{drive.agent} lags: it goes on from its spool, and nobody waits for it"
-        for item in self._backup.job.objects.all():
+        for item in self._running.job.objects.all():
             if item.state is not State.READING and item.number not in self._ended:
                 self._ended.add(item.number)
                 if item.content != Content.INDEX or item.state is State.FAILED:
@@ -161,9 +183,9 @@ def _ended(item: JobObject) -> str:
 
 
 class _Lines:
-    def __init__(self, backup: Backup, drives: list[_Drive]):
+    def __init__(self, running: Running, drives: list[_Drive]):
         self._drives = drives
-        self._events = _Events(backup, drives)
+        self._events = _Events(running, drives)
         self._begun = self._last = time.monotonic()
 
     def tick(self) -> None:
@@ -180,9 +202,9 @@ class _Lines:
 
 
 class _Bars:
-    def __init__(self, backup: Backup, drives: list[_Drive], bars: Progress):
+    def __init__(self, running: Running, drives: list[_Drive], bars: Progress):
         self._drives = drives
-        self._events = _Events(backup, drives)
+        self._events = _Events(running, drives)
         self._bars = bars
         self._tasks = [
             bars.add_task("", total=drive.expected, drive=drive.name, agent=drive.agent, size="", rate="", note="")

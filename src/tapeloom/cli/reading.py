@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from tapeloom.cli.endings import begun, key_files
 from tapeloom.cli.moments import moment
 from tapeloom.cli.options import as_json, called, one_copy, refuse_both
 from tapeloom.cli.screen import bounded, counted, duration, local_time, put_json, put_text, say, short_id, size
@@ -20,20 +21,11 @@ if TYPE_CHECKING:
     from tapeloom.catalog import Object
     from tapeloom.config import Config
     from tapeloom.ops.feeding import OnOpen
+    from tapeloom.ops.foreseeing import Changes
     from tapeloom.ops.planning import RestorePlan, Stage
     from tapeloom.ops.preparing import Request
     from tapeloom.ops.restore import RestoreResult
     from tapeloom.runtime.reading import Reading
-
-
-_key_files = click.option(
-    "--key",
-    "keys",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A key file beside those in [keys].",
-)
 
 
 @click.command()
@@ -50,7 +42,7 @@ _key_files = click.option(
     "--at",
     metavar="TIME",
     callback=moment,
-    help="The state of that time: 2026-11-20 (the end of that day), '2026-11-20 03:00', 2026-11-20T03:00:00Z.",
+    help="The state of that time: 2026-11-20 (the end of that day), '2026-11-20 03:00:00', 2026-11-20T03:00:00Z.",
 )
 @click.option("--single", is_flag=True, help="What this object alone holds, though it may be an increment.")
 @one_copy
@@ -68,8 +60,12 @@ _key_files = click.option(
     help="With --in-place: remove what the state of that time does not have, also what its source leaves out.",
 )
 @click.option("--numeric-owner", is_flag=True, help="Owners by number alone, not by name first.")
-@_key_files
-@click.option("--dry-run", is_flag=True, help="Only show what would be read, from where, and how long it should take.")
+@key_files
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only show what would be read, from where, how long it should take, and what in DIR would change.",
+)
 @as_json("what --dry-run shows")
 @click.pass_obj
 def restore(
@@ -119,7 +115,13 @@ def restore(
     wanted = Request(name, paths, at, single, copy, volume, partial, delete, keys)
     op.check_use(wanted, in_place=in_place, onto=onto is not None)
     if dry_run or target is None:
-        _dry_run(op.plan_restore(config, wanted), json_wanted)
+        plan = op.plan_restore(config, wanted)
+        changes = None
+        if target is not None and onto is None:
+            from tapeloom.ops.foreseeing import foresee
+
+            changes = foresee(config, wanted, target, existing=existing or "fail", in_place=in_place)
+        _dry_run(plan, target, changes, json_wanted)
         return 0
     begin = time.monotonic()
     with _bar() as on_open, _told_of_others(config, wanted):
@@ -148,13 +150,16 @@ def restore(
     return result.exit_status
 
 
-def _dry_run(plan: RestorePlan, json_wanted: bool) -> None:
+def _dry_run(plan: RestorePlan, target: Path | None, changes: Changes | str | None, json_wanted: bool) -> None:
     if json_wanted:
-        put_json(plan.as_json())
+        told = {"unknown": changes} if isinstance(changes, str) else changes and changes.as_json()
+        put_json(plan.as_json() | ({} if told is None else {"target": told}))
         return
-    from tapeloom.cli.restoring import put_plan
+    from tapeloom.cli.restoring import put_changes, put_plan
 
     put_plan(plan)
+    if changes is not None and target is not None:
+        put_changes(target, changes)
 
 
 def _say_report(result: RestoreResult) -> None:
@@ -175,7 +180,7 @@ def _say_report(result: RestoreResult) -> None:
 @click.argument("name", metavar="OBJECT|SOURCE")
 @one_copy
 @click.option("--partial", is_flag=True, help="Also of copies that are not complete: as much as there is.")
-@_key_files
+@key_files
 @click.pass_obj
 def cat(file: Path, name: str, copy: str | None, volume: str | None, partial: bool, keys: tuple[Path, ...]) -> int:
     """Write an object's sequence to standard output: a pax archive for `tar x`, or what a command had written."""
@@ -197,7 +202,7 @@ def cat(file: Path, name: str, copy: str | None, volume: str | None, partial: bo
 def _bar() -> Iterator[OnOpen]:
     """A bar for each object on a terminal, nothing elsewhere. It looks for itself how far the object is."""
     if not sys.stderr.isatty():
-        yield lambda stage, reading: None
+        yield lambda stage, reading: begun()
         return
     from rich.console import Console, RenderableType
     from rich.progress import (
@@ -229,6 +234,7 @@ def _bar() -> Iterator[OnOpen]:
     with Bar(named, *columns, console=Console(stderr=True), transient=True) as bar:
 
         def on_open(stage: Stage, reading: Reading) -> None:
+            begun()
             bar.end_stage()
             what = f"{stage.item.source} {local_time(stage.item.as_of)}"
             bar.inside = bar.add_task(what, total=stage.bytes), stage, reading
@@ -245,11 +251,15 @@ def _told_of_others(config: Config, wanted: Request) -> Iterator[None]:
     except (RestoreError, BlockDamaged, DeviceError) as error:
         if isinstance(error, RestoreError) and not isinstance(error.__context__, BlockDamaged):
             raise  # about the target, or the choice
+        begun()
         from tapeloom.catalog import Catalog
         from tapeloom.ops.choose import choose_object
 
         with Catalog.open(config.server.state, readonly=True) as catalog:
-            item = choose_object(catalog, wanted.name, at=wanted.at, partial=wanted.partial)
+            try:
+                item = choose_object(catalog, wanted.name, at=wanted.at, partial=wanted.partial)
+            except RestoreError:  # what was met is in the catalog by now, and nobody else can help
+                raise error from None
         raise RestoreError(f"{error}{_not_asked(item, wanted.copy, wanted.volume)}") from None
 
 

@@ -8,6 +8,9 @@ from tapeloom.cli.screen import counted, duration, local_time, number, put, put_
 from tapeloom.cli.tables import put_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tapeloom.ops.foreseeing import Changes, Names
     from tapeloom.ops.planning import RestorePlan
 
 
@@ -53,3 +56,29 @@ def put_plan(plan: RestorePlan) -> None:
         f"{counted(plan.blocks, 'block')} with {size(plan.bytes)} from {counted(len(plan.volumes), 'volume')}, "
         f"{counted(plan.seeks, 'seek')}: {time}. Nothing was read."
     )
+
+
+def put_changes(target: Path, changes: Changes | str) -> None:
+    """What would become of what stands in the folder *target*."""
+    if isinstance(changes, str):
+        put_text(f"{changes[:1].upper()}{changes[1:]}.")
+        return
+    if changes.refused is not None:
+        put_text(f"The restore would be refused: {changes.refused}.")
+    told = (
+        ("would be replaced", changes.replaced),
+        ("would stay as they are, though the state has them too", changes.left),
+        ("would be removed, each with all below it", changes.removed),
+    )
+    said = False
+    for what, names in told:
+        if names.count:
+            put_text(f"{counted(names.count, 'entry', 'entries')} in {target} {what}: {_listed(names)}.")
+            said = True
+    if not said and changes.refused is None:
+        put_text(f"Nothing that is in {target} would change.")
+
+
+def _listed(names: Names) -> str:
+    more = f", and {number(names.count - len(names.first))} more" if names.count > len(names.first) else ""
+    return ", ".join(names.first) + more

@@ -10,7 +10,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -103,8 +102,9 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def local_time(ns: int) -> str:
-    """In the zone of whoever reads it, to the minute."""
-    return f"{datetime.fromtimestamp(ns / 1e9).astimezone():%Y-%m-%d %H:%M}"
+    from tapeloom.quantity import local_time
+
+    return local_time(ns)
 
 
 def duration(seconds: float) -> str:

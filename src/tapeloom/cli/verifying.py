@@ -32,7 +32,8 @@ def verify(
 ) -> int:
     """Read copies back from tape and check every checksum.
 
-    Without arguments: every complete copy. A copy known as incomplete is listed, and changes nothing.
+    Without arguments: every complete copy. A copy known as incomplete is listed, and changes nothing. What is found is
+    kept in the catalog: a damaged copy is not relied on any more, until it is found good again.
 
     With --against-source the content is compared with the files, byte by byte, and so is what a restore would set on
     them. Files that differ though nothing has touched them since are told apart from those that were changed.
@@ -86,6 +87,16 @@ def _put(result: VerifyResult) -> None:
     )
     if not result.checked:
         return
+    put_section(
+        "Not damaged any more",
+        [
+            f"{short_id(one.object.id)} of {one.object.shown}: copy of {one.copy.agent}, now {status}"
+            for one, status in result.cleared
+        ],
+        more="--json lists them",
+    )
+    if result.unrecorded is not None:
+        say(f"The catalog does not know what was found: {result.unrecorded}; verify again")
     put()
     copies = counted(len(result.checked), "copy", "copies")
     blocks = counted(sum(one.blocks for one in result.checked), "block")
@@ -106,7 +117,9 @@ def _as_json(result: VerifyResult) -> dict[str, Any]:
                         "volume": fault.label,
                         "position": fault.position,
                         "seq": fault.seq,
+                        "blocks": fault.where.blocks,
                         "what": fault.what,
+                        "harm": fault.harm,
                     }
                     for fault in one.faults
                 ],
@@ -114,6 +127,8 @@ def _as_json(result: VerifyResult) -> dict[str, Any]:
             for one in result.checked
         ],
         "passed_over": [_which(item, copy) for item, copy in result.passed_over],
+        "cleared": [{**_which(one.object, one.copy), "now": status.value} for one, status in result.cleared],
+        "unrecorded": result.unrecorded,
     }
 
 

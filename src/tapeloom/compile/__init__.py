@@ -1,4 +1,4 @@
-"""From a configuration to a frozen `Schedule`: seven passes over the graph of one job.
+"""From a configuration to a frozen `Schedule`: eight passes over the graph of one job.
 
 ========  ===================================================================================
 check     what cannot run is refused, all mistakes at once, each with file and line
@@ -6,6 +6,7 @@ place     who runs in which thread
 share     chained buffers use the same slots: one stream for each tree of chains
 spool     who stands in for an agent that spools, should it lag
 size      how many slots there are, and who may hold how many of them
+runs      how long the runs of one object are on each drive
 order     the rows of the tables, and with them the order in which agents visit their buffers
 freeze    numpy arrays and nothing else
 ========  ===================================================================================
@@ -22,6 +23,7 @@ from tapeloom.compile.draft import Draft
 from tapeloom.compile.freeze import freeze
 from tapeloom.compile.order import order
 from tapeloom.compile.place import place
+from tapeloom.compile.runs import find_costly, runs
 from tapeloom.compile.share import share
 from tapeloom.compile.size import find_shortage, size
 from tapeloom.compile.spool import spool
@@ -31,7 +33,7 @@ from tapeloom.schedule import Schedule
 if TYPE_CHECKING:
     from tapeloom.config import Config
 
-PASSES: tuple[Callable[[Draft], None], ...] = (check, place, share, spool, size, order)
+PASSES: tuple[Callable[[Draft], None], ...] = (check, place, share, spool, size, runs, order)
 """In order. Each fills its part of the draft; `freeze` makes the schedule of it."""
 
 __all__ = ["PASSES", "Draft", "compile_job", "freeze", "problems"]
@@ -59,8 +61,13 @@ def problems(config: Config) -> list[Problem]:
     for kind, name in config.groups:
         if kind in graph.FEEDING_KINDS:
             draft = Draft(config, graph.build(config, [f"{kind}.{name}"]))
-            found.update(dict.fromkeys(find_problems(draft)))
+            wrong = find_problems(draft)
             shortage = find_shortage(draft)
             if shortage is not None:
-                found[shortage] = None
+                wrong.append(shortage)
+            if not wrong:
+                for step in (place, share, spool, size):
+                    step(draft)
+                wrong = find_costly(draft)
+            found.update(dict.fromkeys(wrong))
     return list(found)

@@ -30,6 +30,16 @@ class Stream:
 
 
 @dataclass(slots=True)
+class Pool:
+    """One row of `streams` to be: the slots that a restore media agent reads into, for all chains that it feeds."""
+
+    agent: Node
+    streams: list[Stream]
+    quota: int = 0
+    cap: int = 0
+
+
+@dataclass(slots=True)
 class Draft:
     """One job between two passes. Each field names the pass that fills it."""
 
@@ -40,6 +50,8 @@ class Draft:
     this process."""
     streams: list[Stream] = field(default_factory=list)
     """share"""
+    pools: list[Pool] = field(default_factory=list)
+    """share, in file order; order brings them into that of the agents."""
     spools: list[Node] = field(default_factory=list)
     """spool: what stands in for agents that lag."""
     slots: int = 0
@@ -48,6 +60,8 @@ class Draft:
     """size"""
     memory: list[tuple[str, int, int]] = field(default_factory=list)
     """size: name, count, bytes each."""
+    run_blocks: dict[Node, int] = field(default_factory=dict)
+    """runs: of agents."""
     agents: list[Node] = field(default_factory=list)
     """order: agents with their upstream agents before them, then digest readers, then spools."""
     cursors: list[Node] = field(default_factory=list)

@@ -71,6 +71,10 @@ def _streams(draft: Draft) -> np.ndarray:
             (stream.feed, header, stream.quota, stream.cap, first_source, len(stream.feeds), feeder, stream.thread)
         )
         first_source += len(stream.feeds)
+    rows += [
+        (Feed.POOL, HEADER_BYTES, pool.quota, pool.cap, first_source, 0, agent_row[pool.agent], NONE)
+        for pool in draft.pools
+    ]
     return _table(tables.STREAM, rows)
 
 
@@ -125,7 +129,7 @@ def _agents(draft: Draft, drive_row: dict[str, int]) -> np.ndarray:
         if node.part is Part.DIGEST:
             rows.append((Kind.DIGEST, OnLag.WAIT, NONE, NONE, first_cursor, cursors, 1, thread, 0, 0.0, 0, 0.0))
         elif node.part is Part.SPOOL:
-            run, segment, late = draft.agent(node).run_blocks, segment_bytes(draft), _spool_lag(draft, node)
+            run, segment, late = draft.run_blocks[agent_node(node.agent)], segment_bytes(draft), _spool_lag(draft, node)
             rows.append(
                 (Kind.SPOOL, OnLag.DETACH, NONE, NONE, first_cursor, cursors, run, thread, 0, late, segment, 0.0)
             )
@@ -139,7 +143,7 @@ def _agents(draft: Draft, drive_row: dict[str, int]) -> np.ndarray:
                     drive_row[agent.drive],
                     first_cursor,
                     cursors,
-                    agent.run_blocks,
+                    draft.run_blocks[node],
                     thread,
                     agent.lag_bytes,
                     agent.lag_seconds,

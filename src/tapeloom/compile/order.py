@@ -14,11 +14,12 @@ from tapeloom.graph import Part, buffer_node, coupled_agents, parts, spool_node
 
 
 def order(draft: Draft) -> None:
-    """Fill `agents` and `cursors`."""
+    """Fill `agents` and `cursors`, and bring `pools` into the order of their agents."""
     position = {name: row for row, name in enumerate(draft.config.agents)}
     coupled = coupled_agents(draft.graph)
     digests = list(parts(draft.graph, Part.DIGEST))
     draft.agents = list(nx.lexicographical_topological_sort(coupled, key=lambda node: position[node.agent]))
+    draft.pools.sort(key=lambda pool: draft.agents.index(pool.agent))
     for agent in draft.agents:
         if draft.agent(agent).kind != "restore":
             buffers = (buffer_node(agent.agent, name) for name in draft.agent(agent).buffers)

@@ -1,7 +1,7 @@
 """Who runs where: one host and one process today, and a thread for everything that can wait by itself.
 
 A stream has a thread that reads for it, unless a program fills it or a restore media agent does; an agent has a thread,
-since a write to its drive blocks; a digest has a thread, since it would hold up a drive.
+since a call of its drive blocks; a digest has a thread, since it would hold up a drive.
 """
 
 from __future__ import annotations

@@ -4,18 +4,21 @@
 other stream can take, and the other half given to a common stock, of which one stream may take up to half. So a fast
 stream can be deep while others are idle, and a slow mirror can never take the slots that another chain needs to move. A
 producer's slots stand in shared memory of its own, so its whole share is its quota; the end block of its object is
-written by this process even if it dies, and needs slots that it cannot touch. Between a spool and the drive that goes
-on from it stand slots that nobody else takes.
+written by this process even if it dies, and needs slots that it cannot touch. The quotas of the chains that one restore
+media agent feeds are together that of its pool. Between a spool and the drive that goes on from it stand slots that
+nobody else takes.
 """
 
 from __future__ import annotations
 
-from tapeloom.compile.draft import Draft, Stream
+import networkx as nx  # type: ignore[import-untyped]
+
+from tapeloom.compile.draft import Draft, Pool, Stream
 from tapeloom.compile.place import feed_of, heads
 from tapeloom.compile.spool import spooling
 from tapeloom.config.units import show_bytes
 from tapeloom.errors import ConfigError, Problem
-from tapeloom.graph import Part, agent_node, parts, spool_node
+from tapeloom.graph import Node, Part, agent_node, buffer_node, coupled_buffers, parts, spool_node
 from tapeloom.limits import PAGE_BYTES, PRODUCER_END_SLOTS, SLOTS_PER_BUFFER_MIN, SPOOL_SLOTS
 from tapeloom.schedule import Feed
 
@@ -43,23 +46,40 @@ def slot_bytes(draft: Draft) -> int:
     return -(-draft.config.server.block // PAGE_BYTES) * PAGE_BYTES
 
 
-def slots_min(feeds: list[Feed]) -> int:
-    """The fewest slots with which streams that are fed like this can run."""
-    return len(feeds) * SLOTS_PER_BUFFER_MIN + feeds.count(Feed.PRODUCER) * PRODUCER_END_SLOTS
+def slots_min(draft: Draft) -> int:
+    """The fewest slots with which the job's chains can run."""
+    feeds = [feed_of(draft, head) for head in heads(draft)]
+    least = {Feed.READER: SLOTS_PER_BUFFER_MIN, Feed.PRODUCER: SLOTS_PER_BUFFER_MIN + PRODUCER_END_SLOTS}
+    readers = [agent for agent in parts(draft.graph, Part.AGENT) if draft.agent(agent).kind == "restore"]
+    return sum(least.get(feed, 0) for feed in feeds) + sum(pool_min(draft, reader) for reader in readers)
+
+
+def pool_min(draft: Draft, reader: Node) -> int:
+    """The fewest slots that the pool of a restore media agent can do with.
+
+    Two for each chain, as anywhere, and one more than agents that it feeds: whatever these have under calls of their
+    drives, and a hung drive keeps, there is a slot to read on into, since a call has but one block if the pool is that
+    small (csrc/interleave.c). All else in the pool waits for an agent that waits for nothing but its own drive: so no
+    agents wait for one another in a circle, however the objects lie on the tape.
+    """
+    chains = [buffer_node(reader.agent, name) for name in draft.agent(reader).buffers]
+    coupled = coupled_buffers(draft.graph)
+    fed = {agent_node(node.agent) for chain in chains for node in nx.descendants(coupled, chain)}
+    writers = len(fed) + len(fed.intersection(spooling(draft)))
+    return max(len(chains) * SLOTS_PER_BUFFER_MIN, writers + 1)
 
 
 def find_shortage(draft: Draft) -> Problem | None:
     """The problem if `memory` cannot hold the schedule."""
     config = draft.config
-    feeds = [feed_of(draft, head) for head in heads(draft)]
-    spools = len(spooling(draft))
-    slot, need = slot_bytes(draft), slots_min(feeds) + spools * SPOOL_SLOTS
+    chains, spools = sum(1 for _ in heads(draft)), len(spooling(draft))
+    slot, need = slot_bytes(draft), slots_min(draft) + spools * SPOOL_SLOTS
     have = config.server.memory // slot
     if have >= need:
         return None
-    chains = _counted(len(feeds), "chain") + (f" and {_counted(spools, 'spool')}" if spools else "")
+    counted = _counted(chains, "chain") + (f" and {_counted(spools, 'spool')}" if spools else "")
     return config.problem(
-        f"memory of {show_bytes(config.server.memory)} has {have} slots of {show_bytes(slot)}, but {chains} of "
+        f"memory of {show_bytes(config.server.memory)} has {have} slots of {show_bytes(slot)}, but {counted} of "
         f"{_groups_text(draft)} need at least {need}",
         "server",
         "memory",
@@ -82,27 +102,39 @@ def size(draft: Draft) -> None:
     Raises
     ------
     ConfigError
-        `memory` cannot hold two slots for each stream.
+        `memory` cannot hold the fewest slots that the job needs.
     """
     shortage = find_shortage(draft)
     if shortage is not None:
         raise ConfigError([shortage])
-    streams = draft.streams
-    producers = [stream for stream in streams if stream.feed is Feed.PRODUCER]
+    producers = [stream for stream in draft.streams if stream.feed is Feed.PRODUCER]
     end_slots = len(producers) * PRODUCER_END_SLOTS
     draft.slots = draft.config.server.memory // slot_bytes(draft) - len(draft.spools) * SPOOL_SLOTS
-    even_share = (draft.slots - end_slots) // len(streams)
-    for stream in streams:
-        stream.quota = max(SLOTS_PER_BUFFER_MIN, even_share // 2)
-    for stream in producers:
-        stream.quota = even_share
-    draft.slots_common = draft.slots - end_slots - sum(stream.quota for stream in streams)
-    alone = len(streams) == 1
-    for stream in streams:
-        stream.cap = stream.quota + (draft.slots_common if alone else -(-draft.slots_common // 2))
+    even_share = (draft.slots - end_slots) // len(draft.streams)
+    holders: list[Stream | Pool] = [*(one for one in draft.streams if one.feed is not Feed.DRIVE), *draft.pools]
+    pools_min = [pool_min(draft, pool.agent) for pool in draft.pools]
+    _set_quotas(draft, even_share, pools_min)
+    while end_slots + sum(holder.quota for holder in holders) > draft.slots:
+        even_share -= 1  # it is tight, and a pool needs more than its chains' shares
+        _set_quotas(draft, even_share, pools_min)
+    draft.slots_common = draft.slots - end_slots - sum(holder.quota for holder in holders)
+    common_each = draft.slots_common if len(holders) == 1 else -(-draft.slots_common // 2)
+    for holder in holders:
+        holder.cap = holder.quota + common_each
     for stream in producers:
         stream.cap = stream.quota
+    for pool in draft.pools:
+        for stream in pool.streams:
+            stream.cap = pool.cap
     _itemise(draft, producers)
+
+
+def _set_quotas(draft: Draft, even_share: int, pools_min: list[int]) -> None:
+    half = max(SLOTS_PER_BUFFER_MIN, even_share // 2)
+    for stream in draft.streams:
+        stream.quota = {Feed.READER: half, Feed.PRODUCER: even_share}.get(stream.feed, 0)
+    for pool, least in zip(draft.pools, pools_min, strict=True):
+        pool.quota = max(len(pool.streams) * half, least)
 
 
 def _itemise(draft: Draft, producers: list[Stream]) -> None:
@@ -117,8 +149,8 @@ def _itemise(draft: Draft, producers: list[Stream]) -> None:
         ("slots", draft.slots - own, each),
         *((f"slots of producer {', '.join(stream.feeds)}", stream.quota, each) for stream in producers),
         ("slot control", draft.slots, SLOT_CONTROL_BYTES),
-        ("stream control", len(draft.streams), STREAM_CONTROL_BYTES),
-        ("ring entries", sum(map(_ring_entries, draft.streams)), RING_ENTRY_BYTES),
+        ("stream control", len(draft.streams) + len(draft.pools), STREAM_CONTROL_BYTES),
+        ("ring entries", _ring_entries(draft), RING_ENTRY_BYTES),
         ("cursor control", cursors, CURSOR_CONTROL_BYTES),
         ("agent control", agents, AGENT_CONTROL_BYTES),
         ("producer control", len(producers), PRODUCER_CONTROL_BYTES),
@@ -129,7 +161,11 @@ def _itemise(draft: Draft, producers: list[Stream]) -> None:
     draft.memory = [item for item in items if item[1]]
 
 
-def _ring_entries(stream: Stream) -> int:
-    """A power of two that holds all slots the stream can have at once."""
-    slots = stream.cap + (PRODUCER_END_SLOTS if stream.feed is Feed.PRODUCER else 0)
-    return 1 << (slots - 1).bit_length()
+def _ring_entries(draft: Draft) -> int:
+    """For each stream a power of two that holds all slots it can have; one that a drive feeds has room for any slot."""
+    ends = {Feed.PRODUCER: PRODUCER_END_SLOTS}
+    most = [
+        draft.slots if stream.feed is Feed.DRIVE else stream.cap + ends.get(stream.feed, 0) for stream in draft.streams
+    ]
+    most += [pool.cap for pool in draft.pools]
+    return sum(1 << (slots - 1).bit_length() for slots in most)

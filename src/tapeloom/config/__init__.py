@@ -2,7 +2,7 @@
 
 ::
 
-    units, devices, values, form, origins, forms
+    units, devices, values, form, origins, selecting, forms
                             what a key may hold (pydantic)
     schema                  the JSON Schema for editors
     places                  the line of every key
@@ -18,14 +18,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tapeloom.config.model import Agent, Config, Drive, Group, Server, Source
+from tapeloom.config.model import Agent, Config, Drive, Group, Selection, Server, Source
 from tapeloom.config.starter import starter
 
 if TYPE_CHECKING:
     from tapeloom.config.loading import load, missing_paths
     from tapeloom.config.schema import json_schema
 
-__all__ = ["Agent", "Config", "Drive", "Group", "Server", "Source", "json_schema", "load", "missing_paths", "starter"]
+__all__ = [
+    "Agent",
+    "Config",
+    "Drive",
+    "Group",
+    "Selection",
+    "Server",
+    "Source",
+    "json_schema",
+    "load",
+    "missing_paths",
+    "starter",
+]
 
 _MODULES = {"json_schema": "schema", "load": "loading", "missing_paths": "loading"}
 

@@ -6,6 +6,8 @@ A form judges values one at a time; whether they fit together (names, chains, dr
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
@@ -14,6 +16,7 @@ from tapeloom.config import units
 from tapeloom.config.faults import Malformed, quoted
 from tapeloom.config.form import Form
 from tapeloom.config.origins import SourceForm
+from tapeloom.config.selecting import Restored
 from tapeloom.config.values import (
     Block,
     Device,
@@ -156,9 +159,16 @@ class WritingForm(Form):
     run_blocks: int | None = Field(
         default=None,
         ge=1,
-        le=1_000_000,
+        le=limits.RUN_BLOCKS_MAX,
         examples=[limits.RUN_BLOCKS_DEFAULT],
         description="How many blocks of one object may follow one another on tape: longer runs restore faster.",
+    )
+    max_restore_cost: float | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        examples=[1.5],
+        description="How many times longer than from one piece restoring one object may take: chooses `run_blocks`.",
     )
     on_lag: OnLag | None = Field(
         default=None,
@@ -174,6 +184,12 @@ class WritingForm(Form):
         examples=["64GB", {"bytes": "64GB", "time": "15min"}],
         description="How often a filemark makes safe what was written. Default: 64GB or 15min, what comes first.",
     )
+
+    @model_validator(mode="after")
+    def _leaves_the_runs_to_one(self) -> Self:
+        if self.run_blocks is not None and self.max_restore_cost is not None:
+            raise Malformed("both run_blocks and max_restore_cost say how long runs are", "leave one of them out")
+        return self
 
 
 class BackupAgentForm(WritingForm):
@@ -210,11 +226,11 @@ class RestoreAgentForm(Form):
     noun = "a restore media agent"
 
     drive: Text = Field(examples=["R2"], description="Name of a drive from [drives].")
-    buffers: dict[str, Feeds] = Field(
+    buffers: dict[str, Restored] = Field(
         min_length=1,
-        examples=[{"B1": "D4"}],
+        examples=[{"B1": "D4"}, {"B1": {"source": "D4", "level": "full"}}],
         json_schema_extra=_NAMES,
-        description="Buffer = a source (its newest object on the drive's volumes) or an object id, or an array.",
+        description="Buffer = a source (its newest object) or an object id, or an array of these; or a selection.",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from tapeloom import limits
+from tapeloom import limits, moment
 from tapeloom.config.check import check
 from tapeloom.config.devices import split_device
 from tapeloom.config.faults import Path as KeyPath
@@ -22,12 +22,14 @@ from tapeloom.config.forms import (
     ConfigForm,
     DriveForm,
     GroupForm,
+    RestoreAgentForm,
     ServerForm,
     WritingForm,
 )
-from tapeloom.config.model import Agent, Config, Drive, Group, Kind, OnLag, Server, Source, line_of
+from tapeloom.config.model import Agent, Config, Drive, Group, Kind, OnLag, Selection, Server, Source, line_of
 from tapeloom.config.origins import SourceForm
 from tapeloom.config.places import key_lines
+from tapeloom.config.selecting import SelectionForm
 from tapeloom.config.wording import faults_of
 from tapeloom.errors import ConfigError, Problem
 
@@ -220,16 +222,18 @@ class _Builder:
         )
 
     def _agent(self, kind: Kind, group: str, name: str, form: AgentForm, shared: GroupForm) -> Agent:
-        buffers = {key: tuple(feeds) for key, feeds in form.buffers.items()}
+        buffers = {key: _feeds(feeds) for key, feeds in form.buffers.items()}
+        restored = form.buffers if isinstance(form, RestoreAgentForm) else {}
         # what the agent says goes before what its group says
         levels = [level for level in (form, shared) if isinstance(level, WritingForm)]
+        runs = next((level for level in levels if level.run_blocks or level.max_restore_cost), WritingForm())
         return Agent(
             name,
             kind,
             group,
             form.drive,
             buffers,
-            run_blocks=_first([level.run_blocks for level in levels], limits.RUN_BLOCKS_DEFAULT),
+            run_blocks=_first([runs.run_blocks], limits.RUN_BLOCKS_DEFAULT),
             on_lag=_first([level.on_lag for level in levels], self._on_lag(kind, buffers)),
             lag_bytes=_first([level.lag_max.bytes for level in levels if level.lag_max], 0),
             lag_seconds=_first([level.lag_max.time for level in levels if level.lag_max], limits.LAG_SECONDS_DEFAULT),
@@ -240,6 +244,8 @@ class _Builder:
                 [level.checkpoint.time for level in levels if level.checkpoint],
                 float(limits.CHECKPOINT_SECONDS_DEFAULT),
             ),
+            max_restore_cost=runs.max_restore_cost,
+            selections={key: _selection(feeds) for key, feeds in restored.items()},
         )
 
     def _on_lag(self, kind: Kind, buffers: dict[str, tuple[str, ...]]) -> OnLag:
@@ -248,6 +254,25 @@ class _Builder:
             fed_by = {feed.partition(".")[0] for feeds in buffers.values() for feed in feeds}
             return "detach" if fed_by.isdisjoint(self._restore_agents) else "wait"
         return "detach" if kind == "mirror" else "wait"
+
+
+def _feeds(value: list[str] | SelectionForm) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) else (value.words(),)
+
+
+def _selection(value: list[str] | SelectionForm) -> Selection:
+    if isinstance(value, list):
+        return Selection(names=tuple(value))
+    return Selection(
+        sources=tuple(value.source),
+        job=value.job,
+        since_ns=None if value.since is None else moment.first_ns(value.since),
+        until_ns=None if value.until is None else moment.last_ns(value.until),
+        level=value.level,
+        copies_below=value.copies_below,
+        volume=value.volume,
+        single=value.single,
+    )
 
 
 def _command(value: str | list[str] | None) -> str | tuple[str, ...] | None:

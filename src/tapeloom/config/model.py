@@ -10,6 +10,7 @@ from tapeloom.errors import Problem
 
 if TYPE_CHECKING:
     from tapeloom.config.faults import Path as KeyPath
+    from tapeloom.timing import Timing
 
 Kind = Literal["backup", "mirror", "restore", "copy"]
 OnLag = Literal["wait", "detach", "spool"]
@@ -44,6 +45,13 @@ class Drive:
     rate: float | None = None
     locate: float | None = None
 
+    @property
+    def timing(self) -> Timing:
+        """What is expected of it: as the file has it, else as drives of its kind are."""
+        from tapeloom.timing import Timing  # a backup expects nothing
+
+        return Timing.of(real=self.device.startswith("/"), rate=self.rate, locate=self.locate)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -72,12 +80,36 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects a restore buffer is assigned to: those that fit everything that is said.
+
+    `names` are sources, of each its newest object, or ids of objects: the catalog tells which. With any of the other
+    fields all objects are meant that fit; `job` is an id or the beginning of one, `volume` a label. `since_ns` and
+    `until_ns` are the first and the last ns since 1970 UTC, both included; `copies_below` takes what has fewer good
+    copies. Unless `single`, an object brings those it is based on.
+    """
+
+    names: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
+    job: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    level: Level | None = None
+    copies_below: int | None = None
+    volume: str | None = None
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
     """A media agent.
 
     `buffers` maps each buffer, in the order of the file, to what feeds it: names of sources for a backup agent, exactly
-    one "AGENT.BUFFER" for a mirror or copy agent, names of sources or object ids for a restore agent. `lag_bytes` 0 is
-    no limit.
+    one "AGENT.BUFFER" for a mirror or copy agent, names of sources or object ids for a restore agent, or the words of
+    a selection, as "D4 level=full". `selections` says for each buffer of a restore agent what these mean. `lag_bytes` 0
+    is no limit. With `max_restore_cost` (seconds of restoring one of its objects : those of one in one piece) it is for
+    the compiler to choose the `run_blocks`.
     """
 
     name: str
@@ -91,6 +123,8 @@ class Agent:
     lag_seconds: float
     checkpoint_bytes: int
     checkpoint_seconds: float
+    max_restore_cost: float | None = None
+    selections: dict[str, Selection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,11 +79,16 @@ buffers = { B1 = "BMA1.B1" }        # BUFFER = "AGENT.BUFFER" that feeds it, in 
 #
 # [restore.vault.RMA1]              # restore.GROUP.AGENT: reads objects from the volumes of its drive
 # drive = "R1"
-# buffers = { B1 = "docs" }         # BUFFER = source (its newest object) or object id
+# buffers = { B1 = "docs" }         # BUFFER = source (its newest object), object id, array of these, or a selection:
+#                                   #   { source = "docs", since = "2026-11-01", until = "2026-11-30", level = "full",
+#                                   #     job = "0190163d", copies_below = 2, volume = "R1-0001", single = true }
 #
 # [copy.1.BMA3]                     # copy.STAGE.AGENT: writes what a restore agent reads
 # drive = "R4"
 # buffers = { B1 = "RMA1.B1" }
+#
+# [copy.1]                          # settings as for backup groups, but for the level
+# max_restore_cost = 1.5            # chooses run_blocks: one object takes so much longer than one in one piece, at most
 """
 
 

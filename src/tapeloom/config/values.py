@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from tapeloom import limits
+from tapeloom import limits, moment
 from tapeloom.config import devices, units
 from tapeloom.config.devices import check_device, check_path
 from tapeloom.config.faults import Malformed, quoted
@@ -91,6 +92,15 @@ def _compression(value: object) -> int | None:
     raise Malformed(f"{quoted(value)} is not a compression", f'it is one of: "none", "zstd", "zstd:1" to "zstd:{most}"')
 
 
+def _moment(value: object) -> str:
+    text = value.isoformat() if isinstance(value, date) else value  # TOML has times of its own, without quotes
+    try:
+        moment.first_ns(text if isinstance(text, str) else "")
+    except ValueError:
+        raise Malformed(f"{quoted(text)} is not a time", f"for example {moment.EXAMPLES}") from None
+    return str(text)
+
+
 def _schema(*branches: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(branches)} if len(branches) > 1 else branches[0])
 
@@ -127,6 +137,7 @@ Reference = Annotated[
     BeforeValidator(_as_list),
     _schema(_REFERENCE, {"type": "array", "items": _REFERENCE, "minItems": 1, "maxItems": 1}),
 ]
+Moment = Annotated[str, PlainValidator(_moment), _schema({"type": "string", "pattern": f"^{moment.PATTERN}$"})]
 Paths = Annotated[list[PathText], Field(min_length=1)]
 Block = Annotated[Size, AfterValidator(_block)]
 Command = Annotated[str | list[str], PlainValidator(_command), _schema(_STRING, _WORDS)]

@@ -13,6 +13,7 @@ from tapeloom.config import forms
 from tapeloom.config.faults import Fault, Malformed, Path, dotted, nearest, quoted
 from tapeloom.config.form import Form
 from tapeloom.config.origins import SourceForm
+from tapeloom.config.selecting import SelectionForm
 
 _AGENTS: Final[dict[str | int, type[Form]]] = {
     "backup": forms.BackupAgentForm,
@@ -42,7 +43,12 @@ _TYPES: Final = {
 def faults_of(error: ValidationError) -> Iterator[Fault]:
     """One fault for each finding."""
     for finding in error.errors(include_url=False):
-        yield _fault(finding, finding["loc"])
+        yield _fault(finding, _place(finding["loc"]))
+
+
+def _place(loc: Path) -> Path:
+    """Where the finding is in the file: pydantic adds which form a restore buffer was taken for."""
+    return loc[:5] + loc[6:] if loc[0] == "restore" and len(loc) > 5 and loc[3] == "buffers" else loc
 
 
 def _fault(finding: ErrorDetails, at: Path) -> Fault:
@@ -67,7 +73,7 @@ def _fault(finding: ErrorDetails, at: Path) -> Fault:
             choices = re.findall(r"'([^']+)'", context["expected"])
             return Fault(at, f"{quoted(value)} is not a choice", nearest(str(value), choices, "it is one of"))
         case "greater_than_equal" | "greater_than":
-            return Fault(at, f"{quoted(value)} is too small", "at least 1")
+            return Fault(at, f"{quoted(value)} is too small", f"at least {context.get('ge', 1)}")
         case "less_than_equal":
             return Fault(at, f"{quoted(value)} is too large", f"at most {context['le']}")
         case kind if kind in _TYPES:
@@ -83,6 +89,9 @@ def _wrong_type(at: Path, value: Any, wanted: str) -> Fault:
         return Fault(at, "this is neither a setting of a group nor the table of an agent", hint)
     if len(at) == 5 and at[0] in ("mirror", "copy") and isinstance(value, list):
         return Fault(at, f"one buffer feeds a buffer of a {at[0]} group, not an array", 'for example "BMA124.B2"')
+    if at[0] == "restore" and len(at) == 6 and isinstance(at[5], int) and isinstance(value, dict):
+        hint = '{ source = ["D4", "D5"] } selects from several sources'
+        return Fault(at, "a buffer takes names or one selection, not a selection in an array", hint)
     return Fault(at, f"{quoted(value)} is not {wanted}", _wanted(at))
 
 
@@ -93,6 +102,8 @@ def _form_at(at: Path) -> type[Form]:
     section, depth = at[0], len(at)
     if section not in _AGENTS:
         return _SECTIONS[section]
+    if section == "restore" and depth == 5:
+        return SelectionForm
     if depth == 2:
         return _GROUPS.get(section, forms.WritingForm)
     if at[-1] in ("lag_max", "checkpoint") and section != "restore":
@@ -109,6 +120,8 @@ def _wanted(at: Path) -> str | None:
     if len(at) == 4 and at[-1] == "buffers":
         feed = "a source" if at[0] == "backup" else "an object" if at[0] == "restore" else "AGENT.BUFFER"
         return f'an agent has at least one buffer: buffers = {{ B1 = "{feed}" }}'
+    if at[0] == "restore" and len(at) > 5 and isinstance(at[5], str):
+        return "the name of a source" if at[5] == "source" else None
     if len(at) >= 5 and at[3] == "buffers":
         return {"backup": "a source feeds it", "restore": "an object feeds it"}.get(str(at[0]), "AGENT.BUFFER feeds it")
     if at[0] == "drives" and len(at) == 2:

@@ -7,8 +7,9 @@
     writer    IndexWriter: rows in while the object is written, a file out
     paths     many paths at once
     wanted    Wanted: paths and globs, asked for many rows at once
-    reader    Index: one path, a folder, everything that matches
-    chain     the final state of a full object and its increments: newest wins
+    reader    Index: one path, a folder, everything that matches; EmptyIndex: of an object without rows
+    chain     what a full object and its increments give to the state at their end: newest wins
+    state     that state, entry by entry
 
 Each name is loaded when it is first asked for, and pyarrow when an index is made or opened.
 """
@@ -19,13 +20,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .chain import Pulled, Share, final_rows, final_state
+    from .chain import Pulled, Share, final_rows
     from .form import Facts
-    from .reader import Index, Row
+    from .reader import EmptyIndex, Index, Row
+    from .state import Entry, final_entries, final_state
     from .wanted import Wanted
     from .writer import IndexSummary, IndexWriter
 
 _HOME = {
+    "EmptyIndex": "reader",
+    "Entry": "state",
     "Facts": "form",
     "Index": "reader",
     "IndexSummary": "writer",
@@ -34,11 +38,14 @@ _HOME = {
     "Row": "reader",
     "Share": "chain",
     "Wanted": "wanted",
+    "final_entries": "state",
     "final_rows": "chain",
-    "final_state": "chain",
+    "final_state": "state",
 }
 
 __all__ = [
+    "EmptyIndex",
+    "Entry",
     "Facts",
     "Index",
     "IndexSummary",
@@ -47,6 +54,7 @@ __all__ = [
     "Row",
     "Share",
     "Wanted",
+    "final_entries",
     "final_rows",
     "final_state",
 ]

@@ -8,7 +8,6 @@ one but for those that hide something.
 
 from __future__ import annotations
 
-import os
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..agent.rows import FILE, FOLDER, GONE, HARDLINK
 from ..errors import IndexDamaged
+from ..quoting import shown
 from .form import arrow
 from .keys import EVERYTHING, Range, below, folders_above, key_of, path_of
 from .paths import Paths
@@ -61,7 +61,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class _Slice:
+class Slice:
     """The rows of one index that stand in a window. `level` counts from 0, the oldest index."""
 
     level: int
@@ -72,11 +72,11 @@ class _Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class Window:
     """Slices that have rows, the newest first; which of their rows are alive, and the places of all rows in canonical
     order (rows of one path have one place)."""
 
-    slices: list[_Slice]
+    slices: list[Slice]
     alive: list[NDArray[np.bool_]]
     places: NDArray[np.int64]
 
@@ -90,8 +90,8 @@ def final_rows(indexes: Sequence[Index], wanted: Wanted | None = None) -> list[S
 
     `wanted` restricts it to some paths; folders above them are not pulled in. IndexDamaged: an index is.
     """
-    shares = [_Sharing(index, indexes[level:]) for level, index in enumerate(indexes, 1)]
-    for window in _windows(indexes, wanted):
+    shares = [_Sharing(indexes, level) for level in range(len(indexes))]
+    for window in windows(indexes, wanted):
         for each, alive in zip(window.slices, window.alive, strict=True):
             shares[each.level].note_hidden(each, ~alive)
             if wanted is not None:
@@ -101,51 +101,35 @@ def final_rows(indexes: Sequence[Index], wanted: Wanted | None = None) -> list[S
     return [share.made(wanted) for share in shares]
 
 
-def final_state(indexes: Sequence[Index], wanted: Wanted | None = None) -> Iterator[tuple[bytes, int]]:
-    """The path and kind of every entry of the state at the end of a chain, in canonical order. As `final_rows`."""
-    for window in _windows(indexes, wanted):
-        found: list[tuple[int, _Slice, int]] = []
-        base = 0
-        for each, alive in zip(window.slices, window.alive, strict=True):
-            if wanted is not None:
-                alive = alive & wanted.mask(each.paths)
-            rows = np.flatnonzero(alive)
-            found += [
-                (place, each, n) for place, n in zip(window.places[base + rows].tolist(), rows.tolist(), strict=True)
-            ]
-            base += len(each.kind)
-        found.sort(key=lambda row: row[0])
-        yield from ((each.paths.path(n), int(each.kind[n])) for _, each, n in found)
-
-
-_SIEVE_BITS = 20
-
-
-def _sieve_of(path: bytes) -> int:
-    return zlib.crc32(path) >> 32 - _SIEVE_BITS
+_SIEVE_BITS_MAX = 20
 
 
 class _Sharing:
-    """A share in the making. `newer` are the indexes behind its own.
+    """A share in the making, of the index at `level`.
 
     An increment stores all names of a file that it could read. One that it could not keeps its names from an older
     object, though the name with the data may have become another file since: so a link's target may be hidden. Targets
     stand before their links, and a sieve of what is hidden lets through few links but those.
     """
 
-    def __init__(self, index: Index, newer: Sequence[Index]):
-        self._index, self._newer = index, newer
+    def __init__(self, indexes: Sequence[Index], level: int):
+        self._indexes, self._level = indexes, level
+        self._index = index = indexes[level]
         self._parts: list[NDArray[np.uint64]] = []
         self._entries = self._files = self._bytes = 0
         self._links: list[tuple[bytes, bytes]] = []
-        self._sieve = bytearray(1 << _SIEVE_BITS if newer and index.facts.others else 0)
+        self._sieve_bits = min(index.count.bit_length() + 3, _SIEVE_BITS_MAX)
+        self._sieve = bytearray(1 << self._sieve_bits if level + 1 < len(indexes) and index.facts.others else 0)
 
-    def note_hidden(self, rows: _Slice, hidden: NDArray[np.bool_]) -> None:
+    def _sieve_of(self, path: bytes) -> int:
+        return zlib.crc32(path) >> 32 - self._sieve_bits
+
+    def note_hidden(self, rows: Slice, hidden: NDArray[np.bool_]) -> None:
         if self._sieve:
             for n in np.flatnonzero(hidden & ~np.isin(rows.kind, (FOLDER, HARDLINK, GONE))).tolist():
-                self._sieve[_sieve_of(rows.paths.path(n))] = 1
+                self._sieve[self._sieve_of(rows.paths.path(n))] = 1
 
-    def add(self, rows: _Slice, alive: NDArray[np.bool_], wanted: Wanted | None) -> None:
+    def add(self, rows: Slice, alive: NDArray[np.bool_], wanted: Wanted | None) -> None:
         stop = rows.first + len(rows.kind)
         offsets, sizes = (self._index.column(rows.group, name) for name in ("offset", "size"))
         ends = self._index.ends(rows.group)
@@ -158,19 +142,18 @@ class _Sharing:
         if wanted is not None or self._sieve:
             self._note_links(rows, np.flatnonzero(alive & (rows.kind == HARDLINK)), wanted)
 
-    def _note_links(self, rows: _Slice, links: NDArray[np.int64], wanted: Wanted | None) -> None:
+    def _note_links(self, rows: Slice, links: NDArray[np.int64], wanted: Wanted | None) -> None:
         if len(links):
             targets = self._index.texts(rows.group)
             for n in links.tolist():
                 target = targets.path(rows.first + n).removeprefix(b"./")
                 unwanted = wanted is not None and not wanted.matches(target)
-                if unwanted or (self._sieve and self._sieve[_sieve_of(target)]):
+                if unwanted or (self._sieve and self._sieve[self._sieve_of(target)]):
                     self._links.append((target, rows.paths.path(n)))
 
     def _is_hidden(self, path: bytes) -> bool:
-        return any(index.kind_of(path) is not None for index in self._newer) or bool(
-            _hides_above(self._newer, key_of(path))
-        )
+        newer = self._indexes[self._level + 1 :]
+        return any(index.kind_of(path) is not None for index in newer) or bool(_hides_above(newer, key_of(path)))
 
     def made(self, wanted: Wanted | None) -> Share:
         parts = _coalesced(np.concatenate(self._parts)) if self._parts else np.zeros((0, 2), np.uint64)
@@ -181,7 +164,7 @@ class _Sharing:
             row = self._index.find(target)
             if row is None:
                 raise IndexDamaged(
-                    f"the file index of object {self._index.object_id} has a hard link to {os.fsdecode(target)!r}, "
+                    f"the file index of object {self._index.object_id} has a hard link to {shown(target)}, "
                     "but no such entry"
                 )
             pulled.append(Pulled(link, target, row.begin, row.end))
@@ -189,9 +172,11 @@ class _Sharing:
         return Share(parts, self._entries, self._files, self._bytes, tuple(pulled), whole)
 
 
-def _windows(indexes: Sequence[Index], wanted: Wanted | None) -> Iterator[_Window]:
-    """All windows that may hold wanted rows, in canonical order."""
-    bounds = sorted({key for index in indexes for key in index.group_keys})
+def windows(indexes: Sequence[Index], wanted: Wanted | None) -> Iterator[Window]:
+    """All windows that may hold wanted rows, in canonical order. None reaches over the border of two row groups; what
+    comes before the first row of an index counts to its first group, or a long chain of small indexes would be cut into
+    as many windows."""
+    bounds = sorted({key for index in indexes for key in index.group_keys[1:]})
     for range in _spans(indexes, wanted):
         hides = _hides_above(indexes, range[0])
         at = range[0]
@@ -237,27 +222,27 @@ def _hides_above(indexes: Sequence[Index], key: bytes) -> list[_Hide]:
     return hides
 
 
-def _slices(indexes: Sequence[Index], keys: Range) -> Iterator[_Slice]:
+def _slices(indexes: Sequence[Index], keys: Range) -> Iterator[Slice]:
     """The rows of each index in a range of keys that lies within one row group, the newest index first."""
     for level in range(len(indexes) - 1, -1, -1):
         index = indexes[level]
-        group = index.group_of(keys[0])
-        if group < 0:
+        if not index.count:
             continue
+        group = max(index.group_of(keys[0]), 0)
         paths = index.paths(group)
         begin, end = index.range_of_group(group)
-        first = 0 if keys[0] == begin else paths.first_from(keys[0])
+        first = 0 if keys[0] <= begin else paths.first_from(keys[0])
         stop = len(paths) if keys[1] == end or keys[1] is None else paths.first_from(keys[1], first)
         if first < stop:
             kind = index.column(group, "kind")[first:stop]
-            yield _Slice(level, group, first, paths.slice(first, stop), kind)
+            yield Slice(level, group, first, paths.slice(first, stop), kind)
 
 
-def _window(indexes: Sequence[Index], keys: Range, hides: list[_Hide]) -> tuple[_Window, list[_Hide]]:
+def _window(indexes: Sequence[Index], keys: Range, hides: list[_Hide]) -> tuple[Window, list[_Hide]]:
     """One window, and what is hidden in the windows behind it."""
     slices = list(_slices(indexes, keys))
     if not slices:
-        return _Window([], [], np.zeros(0, np.int64)), hides
+        return Window([], [], np.zeros(0, np.int64)), hides
     places, count = _places(slices)
     kind = np.concatenate([each.kind for each in slices])
     level = np.repeat([each.level for each in slices], [len(each.kind) for each in slices])
@@ -270,10 +255,10 @@ def _window(indexes: Sequence[Index], keys: Range, hides: list[_Hide]) -> tuple[
     hidden, hides = _hidden(distinct, hiding, hides)
     alive = (winner[places] == np.arange(len(places))) & (kind != GONE) & (level >= hidden[places])
     cuts = np.cumsum([len(each.kind) for each in slices])[:-1]
-    return _Window(slices, np.split(alive, cuts), places), hides
+    return Window(slices, np.split(alive, cuts), places), hides
 
 
-def _places(slices: list[_Slice]) -> tuple[NDArray[np.int64], int]:
+def _places(slices: list[Slice]) -> tuple[NDArray[np.int64], int]:
     """For each row of all slices, how many different keys come before its own; and how many there are."""
     if len(slices) == 1:
         count = len(slices[0].kind)
@@ -289,7 +274,7 @@ def _places(slices: list[_Slice]) -> tuple[NDArray[np.int64], int]:
 class _Distinct:
     """The different keys of a window, in order, each taken from its winning row."""
 
-    def __init__(self, slices: list[_Slice], winner: NDArray[np.int64]):
+    def __init__(self, slices: list[Slice], winner: NDArray[np.int64]):
         self._slices = slices
         self._bases = np.cumsum([0, *(len(each.kind) for each in slices)])
         self._winner = winner

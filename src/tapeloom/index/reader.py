@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..agent.rows import GONE, RowBatch
 from ..errors import CatalogError, IndexDamaged, NotFound
+from ..filepool import PooledFile
 from . import form
-from .form import COLUMNS, NUMBERS, Groups
+from .form import COLUMNS, NUMBERS, Facts, Groups
 from .keys import Range, below, key_of
 from .paths import Paths
 from .wanted import Wanted
@@ -64,7 +66,7 @@ class Index:
         if not isinstance(target, Path):
             return cls(target, name or "a file")
         try:
-            return cls(target.open("rb"), name or str(target))
+            return cls(cast(BinaryIO, PooledFile(target)), name or str(target))
         except FileNotFoundError:
             raise NotFound(f"there is no index {target}") from None
         except OSError as error:
@@ -85,6 +87,10 @@ class Index:
         except BaseException:
             file.close()
             raise
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Facts and groups are known."""
         self._starts = np.concatenate([[0], np.cumsum(self._groups.rows, dtype=np.int64)])
         self._offsets = np.append(self._groups.offsets, np.uint64(self.facts.end))
         self._kept_group = -1
@@ -263,6 +269,19 @@ class Index:
             f"{self._name} is no whole file index ({why}); its object is not touched by that, and a copy of the index "
             "stands on tape behind it"
         )
+
+
+class EmptyIndex(Index):
+    """The index of an object that has no rows: an increment of a tree in which nothing has changed. No file is made for
+    it, and there is nothing to load for reading one."""
+
+    def __init__(self, object_id: UUID, source: str):
+        self.facts = Facts(object_id, source, None, 0, 0, 0, 0, 0, 0, 0)
+        self._groups = Groups(np.zeros(0, "<u4"), np.zeros(0, "<u8"), [])
+        self._prepare()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def check_footer(file: BinaryIO) -> None:

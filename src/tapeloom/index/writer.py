@@ -25,7 +25,8 @@ from .keys import key_of
 
 @dataclass(frozen=True, slots=True)
 class IndexSummary:
-    """`files` counts regular files, `rows` all entries and GONE rows; `bytes` is the size of the index itself."""
+    """`files` counts regular files, `rows` all entries and GONE rows; `bytes` is the size of the index itself. Where
+    there are no rows, there is no index."""
 
     files: int
     rows: int
@@ -37,6 +38,8 @@ class IndexWriter:
 
     `target` is the index's path, which appears when the index is whole (mode 0600; until then it is written beside it),
     or an empty file that is open, by descriptor or as an object, and stays the caller's. `step`: see `Facts`.
+
+    Nothing is begun, nor pyarrow loaded, before there is a row: where none comes, none of it is touched.
 
     The object matters more than its index: once the index cannot be made, `add` takes rows and forgets them, and
     `finish` says why. At most three row groups are held in memory. `add` waits for the thread where that falls behind.
@@ -54,12 +57,14 @@ class IndexWriter:
         self._all_in = False
         self._failure: BaseException | None = None
         self._summary: IndexSummary | None = None
-        self._thread = threading.Thread(target=self._run, name=f"index of {source}", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def add(self, batch: RowBatch) -> None:
         """Append rows; the batch is not to be changed any more."""
         at, rows = 0, len(batch)
+        if rows and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"index of {self._source}", daemon=True)
+            self._thread.start()
         while at < rows and self._failure is None:
             to = self._room(batch, at)
             if to > at:
@@ -81,8 +86,10 @@ class IndexWriter:
         FormatError
             The rows were not in canonical order.
         """
+        if self._thread is None:
+            return IndexSummary(0, 0, 0)
         self._end = end
-        self._close()
+        self._close(self._thread)
         if self._failure is not None:
             raise self._failure
         assert self._summary is not None
@@ -90,15 +97,15 @@ class IndexWriter:
 
     def abandon(self) -> None:
         """Leave nothing behind. May be called again, and after a `finish` that raised."""
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._wanted = False
-            self._close()
+            self._close(self._thread)
 
-    def _close(self) -> None:
+    def _close(self, thread: threading.Thread) -> None:
         if self._batches:
             self._hand_over()
         self._groups.put(None)
-        self._thread.join()
+        thread.join()
 
     def _hand_over(self) -> None:
         self._groups.put(self._batches)

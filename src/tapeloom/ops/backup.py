@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from uuid import UUID
 
-import tapeloom
-from tapeloom import _kernel, kept
 from tapeloom.catalog import Catalog, JobStatus, Outcome, Place
 from tapeloom.catalog.ledger import JobLedger
 from tapeloom.config import Config
-from tapeloom.device import Device
-from tapeloom.errors import CatalogError, UsageError
+from tapeloom.errors import CatalogError
 from tapeloom.ident import new_id
+from tapeloom.ops.beginning import Beginning, begin
 from tapeloom.ops.levels import prune_snapshots
 from tapeloom.ops.mounts import open_configured
-from tapeloom.ops.outcome import AgentEnd, BackupResult, kept_troubles, run_figures, spool_figures, troubles_by_source
+from tapeloom.ops.outcome import AgentEnd, BackupResult, agent_ends, agents_report, kept_troubles, troubles_by_source
 from tapeloom.ops.sources import Named, job_sources
+from tapeloom.ops.tapes import drive_of, group_of, leave, places, writers
 from tapeloom.runtime import Job, JobObject, JobResult, Objects, Source, State
 from tapeloom.runtime.objects import in_words
-from tapeloom.runtime.spool import SpoolDisk
-from tapeloom.schedule import NONE, Feed, Kind, Schedule
+from tapeloom.schedule import Kind, Schedule
 from tapeloom.volume.header import Content, Level
-from tapeloom.volume.writer import Errand, VolumeWriter, Whose
 
 
 class Backup:
@@ -67,16 +63,7 @@ class Backup:
     def _finish(self, result: JobResult, bug: BaseException | None = None) -> BackupResult:
         begun = {item.source for item in result.objects}
         untouched = [str(name) for name in self.schedule.source_names if str(name) not in begun]
-        agents = [
-            AgentEnd(
-                agent=str(self.schedule.agent_names[one.agent]),
-                group=group_of(self.schedule, one.agent),
-                drive=str(self.schedule.drive_names[self.schedule.agents[one.agent]["drive"]]),
-                ending=one.ending,
-                why=one.why,
-            )
-            for one in result.agents
-        ]
+        agents = agent_ends(self.schedule, result.agents)
         named = [one for one in self._sources if isinstance(one, Named)]
         remarks = [remark for one in named for remark in one.remarks]
         table = self._catalog.job_table(self.id)
@@ -98,24 +85,12 @@ class Backup:
     def _report(
         self, result: JobResult, agents: Sequence[AgentEnd], untouched: Sequence[str], bug: BaseException | None
     ) -> dict[str, object]:
-        rows = {str(name): row for row, name in enumerate(self.schedule.agent_names)}
         return {
             "seconds": round(result.seconds, 3),
             "stopped": result.stopped,
             "untouched": list(untouched),
             **({} if bug is None else {"bug": in_words(bug)}),
-            "agents": [
-                {
-                    "agent": one.agent,
-                    "group": one.group,
-                    "drive": one.drive,
-                    "ending": one.ending.value,
-                    "why": one.why,
-                    **run_figures(self.job.agent_statistics(rows[one.agent])),
-                    **spool_figures(self.job.spooled(rows[one.agent])),
-                }
-                for one in agents
-            ],
+            "agents": agents_report(self.job, agents),
             "troubles": troubles_by_source(result.objects),
         }
 
@@ -169,6 +144,7 @@ def open_backup(
     producers: Mapping[str, Source] | None = None,
     on_waiting: Callable[[str], None] = lambda source: None,
     level: Level | None = None,
+    beginning: Beginning | None = None,
 ) -> Iterator[Backup]:
     """Compiles, and opens everything that the job needs; nothing is written yet.
 
@@ -183,6 +159,8 @@ def open_backup(
         Told the name of such a source when its program can attach.
     level
         What the objects of files are to be; None: what the group of each says. A source's first is always full.
+    beginning
+        That of this very job, where the caller has made it already; it serves once.
 
     Raises
     ------
@@ -191,14 +169,9 @@ def open_backup(
     HeldError
         A drive or the state folder is in another process's hands.
     """
-    schedule = kept.schedule(config, groups)
-    _refuse_restore_groups(config, schedule)
     here = producers or {}
-    segments = [
-        row
-        for row, stream in enumerate(schedule.streams)
-        if stream["feed"] == Feed.PRODUCER and str(schedule.source_names[stream["first_source"]]) not in here
-    ]
+    begun = beginning or begin(config, groups, here)
+    schedule = begun.schedule
     job_id = new_id()
     hung: set[str] = set()
     with ExitStack() as stack:
@@ -211,97 +184,24 @@ def open_backup(
         devices = {}
         for name in map(str, schedule.drive_names):
             devices[name] = open_configured(config.drives[name])
-            stack.callback(_leave, devices[name], hung)
+            stack.callback(leave, devices[name], hung)
         names = sorted({group_of(schedule, row) for row in range(len(schedule.agents)) if is_primary(schedule, row)})
-        recorder = _Recorder(catalog, job_id, _copies(schedule))
+        recorder = _Recorder(catalog, job_id, places(schedule))
         objects = Objects(recorder)
-        ledger = JobLedger(catalog, job_id)
-        tapes = {
-            row: VolumeWriter(
-                devices[str(schedule.drive_names[agent["drive"]])],
-                _errand(schedule, row, job_id),
-                ledger,
-                lambda number: _whose(objects[number]),
-                _kernel.crc32c,
-            )
-            for row, agent in enumerate(schedule.agents)
-            if agent["drive"] != NONE
-        }
+        tapes = writers(schedule, devices, JobLedger(catalog, job_id), objects, job_id)
         disk = None
         if Kind.SPOOL in schedule.agents["kind"]:
+            from tapeloom.runtime.spool import SpoolDisk
+
             disk = stack.enter_context(SpoolDisk(config.server.spool, job_id, config.server.spool_max))
-        job = Job(schedule, tapes, sources, objects, segments, disk)
+        job = Job(schedule, tapes, sources, objects, begun.memory, disk)
         catalog.begin_job(job_id, kind="backup", groups=names)
         backup = Backup(config, schedule, catalog, job_id, job, names, sources)
         try:
             yield backup
         finally:
-            hung |= {str(schedule.drive_names[schedule.agents[row]["drive"]]) for row in job.hung}
-
-
-def _leave(device: Device, hung: Collection[str]) -> None:
-    """Closes a drive, but not under a call that may still come back: that one stays reserved until this process
-    ends."""
-    if device.name not in hung or device.wait_hang(0):
-        device.close()
-
-
-def _refuse_restore_groups(config: Config, schedule: Schedule) -> None:
-    for name, kind in zip(schedule.group_names, schedule.group_kinds, strict=True):
-        if kind == Kind.RESTORE:
-            raise UsageError(f"{config.shown}: restore.{name} is no backup group, which is what a backup starts from")
-
-
-def group_of(schedule: Schedule, agent: int) -> str:
-    return str(schedule.group_names[schedule.agents[agent]["group"]])
+            hung |= {drive_of(schedule, row) for row in job.hung}
 
 
 def is_primary(schedule: Schedule, agent: int) -> bool:
     return bool(schedule.agents[agent]["kind"] == Kind.BACKUP)
-
-
-def _copies(schedule: Schedule) -> dict[int, list[Place]]:
-    """For each stream, who is to write its objects."""
-    copies: dict[int, list[Place]] = {row: [] for row in range(len(schedule.streams))}
-    for cursor in schedule.cursors:
-        row = int(cursor["agent"])
-        drive = schedule.agents[row]["drive"]
-        if drive != NONE:
-            place = Place(str(schedule.agent_names[row]), group_of(schedule, row), str(schedule.drive_names[drive]))
-            copies[int(cursor["stream"])].append(place)
-    return copies
-
-
-def _errand(schedule: Schedule, row: int, job: UUID) -> Errand:
-    agent = schedule.agents[row]
-    cursors = schedule.cursors[agent["first_cursor"] : agent["first_cursor"] + agent["cursors"]]
-    streams = [schedule.streams[stream] for stream in cursors["stream"]]
-    names = [
-        str(schedule.source_names[source])
-        for stream in streams
-        for source in range(stream["first_source"], stream["first_source"] + stream["sources"])
-    ]
-    return Errand(
-        job=job,
-        agent=str(schedule.agent_names[row]),
-        group=group_of(schedule, row),
-        kind=Kind(agent["kind"]).name.lower(),
-        streams=tuple(names),
-        block_bytes=schedule.block_bytes,
-        software=f"tapeloom {tapeloom.__version__}",
-        started_at=time.time_ns(),
-    )
-
-
-def _whose(item: JobObject) -> Whose:
-    ended = item.state is not State.READING
-    return Whose(
-        id=item.id,
-        source=item.source,
-        as_of_ns=item.as_of_ns,
-        level=item.level,
-        parent=item.parent,
-        blocks=item.blocks if ended else None,
-        bytes=item.bytes,
-        failed=item.state is State.FAILED,
-    )

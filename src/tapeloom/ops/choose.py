@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome
 from tapeloom.errors import Ambiguous, NotFound, RestoreError, UsageError
-from tapeloom.runtime.reading import Segment
+from tapeloom.quantity import local_time
+from tapeloom.runtime.reading import Segment, cut
+from tapeloom.volume import runs as run_tables
 
 _ID = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f]{0,12}){0,4}", re.IGNORECASE)
 
@@ -24,7 +25,8 @@ def choose_object(catalog: Catalog, name: str, *, at: int | None = None, partial
     NotFound
         There is neither such a source nor such an object, or none so old.
     RestoreError
-        None of the source's objects is whole, with a complete copy.
+        None of the source's objects is whole, with a complete copy; or the newest had one, but is damaged beyond
+        what its copies can make up for: an older one is not taken in its place without a word.
     UsageError
         `at` goes with the name of a source.
     """
@@ -45,11 +47,19 @@ def choose_object(catalog: Catalog, name: str, *, at: int | None = None, partial
     if at is not None:
         oldest, found = found[0], [item for item in found if item.as_of <= at]
         if not found:
-            raise NotFound(f"source {name} has no object of {_minute(at)} or before; its oldest is of {dated(oldest)}")
-    usable = [item for item in found if partial or item.status == "complete"]
+            so_old = f"of {local_time(at)} or before"
+            raise NotFound(f"source {name} has no object {so_old}; its oldest is of {dated(oldest)}")
+    usable = [item for item in found if partial or restorable(item, partial=False)]
+    ruined = [item for item in found if item.status == "damaged" and item not in usable]
+    if ruined and not (usable and usable[-1].as_of > ruined[-1].as_of):
+        older = f"; the newest before it that can be had is {usable[-1].id}, of {dated(usable[-1])}" if usable else ""
+        raise RestoreError(
+            f"object {ruined[-1].id} of {name}, of {dated(ruined[-1])}, has {states(ruined[-1].copies)}, and together "
+            f"they do not give all of it; --partial restores what there is{older}"
+        )
     if not usable:
         newest = found[-1]
-        on_tape = any(copy.volumes for copy in newest.copies)
+        on_tape = restorable(newest, partial=True)
         rest = "--partial restores what there is" if on_tape else "nothing of it is on tape"
         raise RestoreError(
             f"source {name} has no object{'' if at is None else ' so old'} that is whole and has a complete copy: "
@@ -60,16 +70,13 @@ def choose_object(catalog: Catalog, name: str, *, at: int | None = None, partial
 
 def restorable(item: Object, *, partial: bool) -> bool:
     """Whether all of an object can be read back, as far as is known; with `partial`, anything of it."""
-    return item.status == "complete" or (partial and any(copy.volumes for copy in item.copies))
+    some = any(copy.volumes and copy.status is not CopyStatus.RETIRED for copy in item.copies)
+    return item.status == "complete" or item.pieced or (partial and some)
 
 
 def dated(item: Object) -> str:
     """When an object was made, in the zone of whoever reads it."""
-    return _minute(item.as_of)
-
-
-def _minute(ns: int) -> str:
-    return f"{datetime.fromtimestamp(ns // 10**9).astimezone():%Y-%m-%d %H:%M}"
+    return local_time(item.as_of)
 
 
 def _why_not(item: Object) -> str:
@@ -114,22 +121,70 @@ def choose_copies(
         where = f"by agent {agent}" if agent is not None else f"on volume {volume}" if volume is not None else "at all"
         held = ", ".join(f"{copy.agent} ({', '.join(copy.volumes) or 'nothing on tape'})" for copy in item.copies)
         raise NotFound(f"object {item.id} of {item.source} has no copy {where}; it has: {held or 'none'}")
-    complete = [copy for copy in copies if copy.status is CopyStatus.COMPLETE]
-    others = [copy for copy in copies if copy.status in (CopyStatus.PARTIAL, CopyStatus.DAMAGED)]
-    if not complete and not partial:
+    others = [copy.agent for copy in item.copies if copy not in copies and copy.status is CopyStatus.COMPLETE]
+    option = "--volume" if agent is None else "--copy"
+    elsewhere = f"; {', '.join(others)} not asked, because of {option}: leave it out" if others else ""
+    if all(copy.status is CopyStatus.RETIRED for copy in copies):
+        raise RestoreError(
+            f"object {item.id} of {item.source} has no copy that is counted on ({states(copies)}){elsewhere}"
+        )
+    in_order = (CopyStatus.COMPLETE, CopyStatus.DAMAGED, CopyStatus.PARTIAL)
+    chosen = [copy for status in in_order for copy in copies if copy.status is status]
+    complete = any(copy.status is CopyStatus.COMPLETE for copy in chosen)
+    pieced = item.pieced and len(copies) == len(item.copies)
+    if not (complete or pieced or partial):
         raise RestoreError(
             f"object {item.id} of {item.source} has no complete copy to read ({states(copies)}); --partial restores "
-            "what there is"
+            f"what there is{elsewhere}"
         )
-    return complete + others
+    return chosen
 
 
 def segments(catalog: Catalog, copy: Copy) -> list[Segment]:
     """Where the blocks of a copy are, in order of seq."""
     return [
-        Segment(volume.id, volume.label, copy.agent, position, seq, blocks)
+        Segment(volume.id, volume.label, copy.agent, position, seq, blocks, copy.id)
         for volume, position, seq, blocks in catalog.runs(copy.id).rows()
     ]
+
+
+def layers(catalog: Catalog, copies: Sequence[Copy]) -> list[list[Segment]]:
+    """Where to read an object from: lists of segments in order of seq, for each block its best place in the first of
+    them that has it.
+
+    The first list holds what the first copy has undamaged. Where that copy is not complete, others fill its gaps, so
+    that the list is all that can be had. What is known to be harmed comes last of all: who has nothing better tries it.
+    """
+    sound, harmed = [], []
+    for copy in copies:
+        bad, good = _parted(segments(catalog, copy), copy)
+        sound.append(good)
+        harmed += [bad] if bad else []
+    if copies and copies[0].status is CopyStatus.COMPLETE:
+        return sound + harmed
+    layered: list[list[Segment]] = []
+    for rest in sound + harmed:
+        for at, layer in enumerate(layered):
+            rest, more = cut(rest, run_tables.union((part.seq, part.last) for part in layer))
+            layered[at] = sorted([*layer, *more], key=_seq)
+        layered += [rest] if rest else []
+    return layered
+
+
+def _parted(held: list[Segment], copy: Copy) -> tuple[list[Segment], list[Segment]]:
+    """What of a copy is known to be harmed, and the rest."""
+    bad, good = [], [part for part in held if all(one.volume != part.volume for one in copy.damage)]
+    for volume in {one.volume for one in copy.damage}:
+        there = [part for part in held if part.volume == volume]
+        ranges = run_tables.union((one.first, one.last) for one in copy.damage if one.volume == volume)
+        inside, outside = cut(there, ranges)
+        bad += inside
+        good += outside
+    return sorted(bad, key=_seq), sorted(good, key=_seq)
+
+
+def _seq(part: Segment) -> int:
+    return part.seq
 
 
 def blocks_of(item: Object, copies: Sequence[Sequence[Segment]]) -> int:

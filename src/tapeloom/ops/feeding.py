@@ -14,6 +14,7 @@ from tapeloom.volume.header import Level
 
 if TYPE_CHECKING:
     from tapeloom.agent.extract import TreeRestore
+    from tapeloom.catalog import Object
     from tapeloom.index import Index
     from tapeloom.ops.preparing import Prepared
     from tapeloom.seal import KeyRing
@@ -54,6 +55,12 @@ def unprovable(reading: Reading) -> list[str]:
     """Why a digest could not be compared, where it is for lack of a library."""
     why = reading.sequence.unproven
     return [] if why is None else [why]
+
+
+def what_was_lost(item: Object, reading: Reading, damaged: BlockDamaged) -> str:
+    """A sentence on what no copy of an object gave, which names it once."""
+    why = reading.lost or str(damaged).removeprefix(f"object {item.id}: ")
+    return f"object {item.id} of {item.source}: {why}"
 
 
 class Feeding:
@@ -130,7 +137,7 @@ class Feeding:
                 self.remarks += unprovable(reading)
                 self.broken_off |= reading.sequence.broken_off
         except BlockDamaged as damaged:
-            what = f"object {item.id} of {item.source}: {reading.lost or damaged}"
+            what = what_was_lost(item, reading, damaged)
             raise _Damaged("; ".join([*self.lost, what]), what, reading) from None
         finally:
             self.faults += reading.faults

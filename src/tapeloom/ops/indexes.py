@@ -6,20 +6,24 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tapeloom.errors import CatalogError, IndexDamaged
-from tapeloom.index import Index
+from tapeloom.errors import BlockDamaged, CatalogError, IndexDamaged, KeyUnfit
+from tapeloom.index import EmptyIndex, Index
 from tapeloom.limits import KIB
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Catalog, Object
+    from tapeloom.ops.fetching import FromTape
     from tapeloom.seal import KeyRing
 
 SEALED_BUFFER_BYTES = 64 * KIB
 
 
-def open_index(catalog: Catalog, item: Object, keys: KeyRing | None = None) -> Index | None:
+def open_index(
+    catalog: Catalog, item: Object, keys: KeyRing | None = None, tapes: FromTape | None = None
+) -> Index | None:
     """The file index of an object, to be closed by the caller; None where it has none here. `keys` are needed for one
-    that is sealed.
+    that is sealed. An archive without a single entry has one without rows, and needs no file for it. `tapes` brings one
+    back that is lost or damaged.
 
     Raises
     ------
@@ -30,9 +34,25 @@ def open_index(catalog: Catalog, item: Object, keys: KeyRing | None = None) -> I
     IndexDamaged
         It is damaged, or that of another object.
     """
+    if tapes is None:
+        return _open_here(catalog, item, keys)
+    try:
+        found = _open_here(catalog, item, keys)
+    except KeyUnfit:
+        raise
+    except (IndexDamaged, BlockDamaged):
+        if not tapes.bring(item):
+            raise
+    else:
+        if found is not None or not tapes.bring(item):
+            return found
+    return _open_here(catalog, item, keys)
+
+
+def _open_here(catalog: Catalog, item: Object, keys: KeyRing | None) -> Index | None:
     path = catalog.index_path(item)
     if not path.exists():
-        return None
+        return EmptyIndex(item.id, item.source) if item.is_empty_archive else None
     index = Index.open(path) if item.key is None else _open_sealed(path, keys)
     if index.object_id != item.id:
         index.close()

@@ -6,7 +6,6 @@ a disk in the clear under a name: they are made in files without one, and sealed
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,7 +27,8 @@ class Keeping:
     def __init__(self, state: Path, source: str, object_id: UUID, coding: Coding | None, *, with_snapshot: bool):
         self.troubles: list[str] = []
         self.index: Path | None = None
-        """Where the whole index can be read in the clear, after `finish` and until `close`."""
+        """Where the whole index can be read in the clear, after `finish` and until `close`; None where it has no
+        rows."""
         self.rows: IndexWriter | None = None
         self.snapshot: SnapshotWriter | None = None
         self._id = object_id
@@ -51,8 +51,8 @@ class Keeping:
         """The object is whole; its last entry ends at byte `end` of its sequence."""
         if self.rows is not None:
             with self._telling("file index"):
-                self.rows.finish(end)
-                self.index = self._sealed(self._index_path)
+                if self.rows.finish(end).rows:
+                    self.index = self._sealed(self._index_path)
         if self.snapshot is not None:
             with self._telling("snapshot"):
                 self.snapshot.finish()
@@ -73,6 +73,8 @@ class Keeping:
         make_folder(path)
         if self._coding is None:
             return None
+        import tempfile  # which only sealed objects need
+
         file = self._open.enter_context(tempfile.TemporaryFile(dir=path.parent))  # noqa: SIM115
         self._unnamed[path] = file
         return file

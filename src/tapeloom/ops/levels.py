@@ -77,6 +77,10 @@ def broken_link(known: Mapping[UUID, Object], one: Object, retired: Collection[s
     link = one
     while True:
         named = "it" if link is one else f"object {link.id}, which it builds on,"
+        if link.status == CopyStatus.DAMAGED:
+            from tapeloom.ops.choose import states  # with all that reading takes
+
+            return f"{named} has no good copy left ({states(link.copies)})"
         if link.status != "complete":
             return f"{named} is {link.status}"
         whole = [copy for copy in link.copies if copy.status is CopyStatus.COMPLETE]

@@ -10,13 +10,13 @@ from uuid import UUID
 from tapeloom import _kernel
 from tapeloom.device import Device, open_drive
 from tapeloom.errors import NotFound, PositionLost
-from tapeloom.runtime.reading import Place
-from tapeloom.runtime.timing import Timing
 from tapeloom.volume.mounting import read_label
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Volume
     from tapeloom.config import Drive
+    from tapeloom.runtime.reading import Place
+    from tapeloom.timing import Timing
 
 
 def open_configured(drive: Drive) -> Device:
@@ -26,18 +26,25 @@ def open_configured(drive: Drive) -> Device:
 
 def timing_of(drive: Drive) -> Timing:
     """What is expected of a drive: as the configuration has it, else as drives of its kind are."""
-    return Timing.of(real=drive.device.startswith("/"), rate=drive.rate, locate=drive.locate)
+    return drive.timing
 
 
 class Mounts:
-    """Opens drives as they are needed and keeps them until the end of the `with` block.
+    """Opens drives as they are needed and keeps them until the end of the `with` block. `held` are drives that somebody
+    else has opened and will close, by name.
 
     `labels` are the volumes that were mounted, in this order.
     """
 
-    def __init__(self, drives: Mapping[str, Drive], volume_of: Callable[[UUID], Volume]):
+    def __init__(
+        self,
+        drives: Mapping[str, Drive],
+        volume_of: Callable[[UUID], Volume],
+        held: Mapping[str, Device] | None = None,
+    ):
         self._drives = drives
         self._volume_of = volume_of
+        self._held = held or {}
         self._open: dict[str, Device] = {}
         self._places: dict[str, tuple[UUID, Place]] = {}
         self.labels: list[str] = []
@@ -60,11 +67,15 @@ class Mounts:
                 f"({volume})"
             )
         self.labels.append(known.label)
+        from tapeloom.runtime.reading import Place  # a backup has none
+
         place = Place(device, timing_of(self._drives[known.drive]), known.block_bytes)
         self._places[known.drive] = (volume, place)
         return place
 
     def _device(self, name: str, label: str) -> Device:
+        if name in self._held:
+            return self._held[name]
         if name not in self._open:
             if name not in self._drives:
                 raise NotFound(

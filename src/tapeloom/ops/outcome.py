@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from tapeloom import _kernel
 from tapeloom.catalog import JobRow, JobStatus
-from tapeloom.runtime import Ending, JobObject
-from tapeloom.runtime.spool import SpoolStatistics
+from tapeloom.ops.tapes import drive_of, group_of
+from tapeloom.runtime import AgentResult, Ending, Job, JobObject
+from tapeloom.schedule import Schedule
+
+if TYPE_CHECKING:
+    from tapeloom.runtime.splitting import ReadResult
+    from tapeloom.runtime.spool import SpoolStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,37 @@ class BackupResult:
         return 3 if not any(row.blocks_safe for row in self.table) else 1
 
 
-def run_figures(statistics: _kernel.AgentStatistics) -> dict[str, object]:
+def agent_ends(schedule: Schedule, results: Iterable[AgentResult | ReadResult]) -> list[AgentEnd]:
+    return [
+        AgentEnd(
+            agent=str(schedule.agent_names[one.agent]),
+            group=group_of(schedule, one.agent),
+            drive=drive_of(schedule, one.agent),
+            ending=one.ending,
+            why=one.why,
+        )
+        for one in results
+    ]
+
+
+def agents_report(job: Job, ends: Sequence[AgentEnd]) -> list[dict[str, object]]:
+    """For the catalog's record of the job: how each media agent ended, and what it did."""
+    rows = {str(name): row for row, name in enumerate(job.schedule.agent_names)}
+    return [
+        {
+            "agent": one.agent,
+            "group": one.group,
+            "drive": one.drive,
+            "ending": one.ending.value,
+            "why": one.why,
+            **_run_figures(job.agent_statistics(rows[one.agent])),
+            **_spool_figures(job.spooled(rows[one.agent])),
+        }
+        for one in ends
+    ]
+
+
+def _run_figures(statistics: _kernel.AgentStatistics) -> dict[str, object]:
     """What an agent did, for reports: run lengths reached, calls, time inside the drive."""
     return {
         "blocks": statistics.blocks,
@@ -80,5 +116,5 @@ def kept_troubles(item: JobObject) -> list[str]:
     return [f"{len(item.troubles)} troubles, told when the job ended: the source is sealed, so no names are kept"]
 
 
-def spool_figures(statistics: SpoolStatistics | None) -> dict[str, object]:
+def _spool_figures(statistics: SpoolStatistics | None) -> dict[str, object]:
     return {} if statistics is None else {"spooled_blocks": statistics.blocks, "spooled_bytes": statistics.bytes}

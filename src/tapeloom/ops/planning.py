@@ -1,7 +1,7 @@
 """What a restore will read, from where, in which order, and how long that should take.
 
 The copies, the order and the blocks are chosen for the least predicted time; the drives decide by the same numbers
-(`tapeloom.runtime.timing`) at run time.
+(`tapeloom.timing`) at run time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tapeloom.catalog import Object, Volume
 from tapeloom.catalog.model import iso
 from tapeloom.ops.chain import Chain
 from tapeloom.runtime.reading import Segment, Span, clip
-from tapeloom.runtime.timing import Timing
+from tapeloom.timing import Timing
 
 WORTH_SECONDS = 0.1
 WORTH_SHARE = 0.1

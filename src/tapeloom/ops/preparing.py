@@ -13,9 +13,11 @@ from uuid import UUID
 from tapeloom.agent.report import printable
 from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome, Volume
 from tapeloom.config import Config
-from tapeloom.errors import NotFound, RestoreError, SealError, TapeloomError, UsageError
+from tapeloom.errors import KeyMissing, NotFound, RestoreError, UsageError
 from tapeloom.ops.chain import Chain, find_chain
-from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, dated, segments
+from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, dated, layers
+from tapeloom.ops.fetching import FromTape
+from tapeloom.ops.finding import open_indexes
 from tapeloom.ops.mounts import timing_of
 from tapeloom.ops.planning import Part, Planner, RestorePlan, Stage
 from tapeloom.volume.header import Content, Level
@@ -91,8 +93,8 @@ class Asked:
 
 
 @contextmanager
-def prepared(config: Config, request: Request) -> Iterator[Prepared]:
-    """The plan, with catalog and file indexes open.
+def prepared(config: Config, request: Request, *, fetch: bool = True) -> Iterator[Prepared]:
+    """The plan, with catalog and file indexes open. With `fetch`, indexes that are lost are brought back from tape.
 
     Raises
     ------
@@ -127,7 +129,8 @@ def prepared(config: Config, request: Request) -> Iterator[Prepared]:
         if item.content != Content.PAX or not wants_indexes:
             yield preparing.whole(remarks)
             return
-        indexes, lacking = _open_indexes(stack, catalog, chain, keys)
+        with FromTape(config, catalog, keys, remarks.append) as tapes:
+            indexes, lacking = open_indexes(stack, catalog, chain, keys, tapes if fetch else None)
         asked = Asked(request.paths) if request.paths else None
         if not lacking:
             yield preparing.indexed(indexes, asked, remarks)
@@ -158,29 +161,6 @@ def _refuse_to_delete(chain: Chain) -> None:
             f"object {item.id} of {item.source} {why}: --delete would remove what it could not read; without --delete "
             "it goes"
         )
-
-
-def _open_indexes(
-    stack: ExitStack, catalog: Catalog, chain: Chain, keys: KeyRing | None
-) -> tuple[dict[UUID, Index], list[str]]:
-    """The file indexes of a chain's objects, and sentences on those that are lacking."""
-    from tapeloom.ops.indexes import open_index
-
-    found: dict[UUID, Index] = {}
-    lacking = []
-    for item in chain.objects:
-        why = "is not there"
-        try:
-            index = open_index(catalog, item, keys)
-        except SealError:
-            raise
-        except TapeloomError as error:
-            index, why = None, f"cannot be used ({error})"
-        if index is None:
-            lacking.append(f"the file index of object {item.id} {why}")
-        else:
-            found[item.id] = stack.enter_context(index)
-    return found, lacking
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +243,8 @@ def keys_of(config: Config, items: Sequence[Object], files: Sequence[Path] = ())
     for item, key in sealed:
         try:
             keys.find(key)
-        except SealError as error:
-            raise SealError(f"object {item.id} of {item.source} is {error}") from None
+        except KeyMissing as error:
+            raise KeyMissing(f"object {item.id} of {item.source} is {error}") from None
     return keys
 
 
@@ -273,7 +253,7 @@ def stage_of(
 ) -> Stage:
     """All of an object, from the copies that may be asked. Raises NotFound, RestoreError."""
     chosen = choose_copies(catalog, item, agent=copy, volume=volume, partial=partial)
-    copies = tuple(tuple(segments(catalog, one)) for one in chosen)
+    copies = tuple(map(tuple, layers(catalog, chosen)))
     blocks = blocks_of(item, copies)
     if not blocks:
         raise RestoreError(f"nothing of object {item.id} of {item.source} is on tape")

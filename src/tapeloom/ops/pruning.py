@@ -30,18 +30,13 @@ def prune(target: Path, state: State, *, in_the_way_only: bool = False) -> int:
         Something cannot be listed; or, after all else was removed, something cannot be removed, for one a folder with a
         mount below it.
     """
-    rows = iter(state)
-    row = next(rows, None)
     removed = 0
     kept: str | None = None
     removal = Removal(lambda _: True, Notes())
     try:
-        for place in _walk(target):
-            while row is not None and _key(row[0]) < place.key:
-                row = next(rows, None)
-            known = row is not None and row[0] == place.path
-            in_the_way = row is not None and known and place.is_folder and row[1] != FOLDER
-            if in_the_way or not (known or in_the_way_only):
+        for place, kind in met(target, state):
+            in_the_way = is_in_the_way(place, kind)
+            if in_the_way or (kind is None and not in_the_way_only):
                 try:
                     times = os.fstat(place.folder)
                     removal.remove(place.folder, place.name, place.path, place.is_folder, whole=True)
@@ -49,12 +44,37 @@ def prune(target: Path, state: State, *, in_the_way_only: bool = False) -> int:
                     removed += 1
                 except OSError as error:
                     kept = kept or f"{printable(place.path)} cannot be removed: {why(error)}"
-            place.entered = known and not in_the_way
     except OSError as error:
         raise RestoreError(f"{target}: deleting failed: {reason(error)}") from None
     if kept is not None:
         raise RestoreError(f"{target}: {kept}")
     return removed
+
+
+def met(target: Path, state: State) -> Iterator[tuple[Place, int | None]]:
+    """All that is in `target` and in the folders below it that `state` has; with it the kind that `state` says it is
+    of, None where it does not have it. What `state` has something below is a folder. A place is good until the next.
+
+    Raises OSError.
+    """
+    rows = iter(state)
+    row = next(rows, None)
+    for place in _walk(target):
+        while row is not None and _key(row[0]) < place.key:
+            row = next(rows, None)
+        kind = None
+        if row is not None:
+            if row[0] == place.path:
+                kind = row[1]
+            elif row[0].startswith(place.path + b"/"):
+                kind = FOLDER
+        yield place, kind
+        place.entered = kind is not None and not is_in_the_way(place, kind)
+
+
+def is_in_the_way(place: Place, kind: int | None) -> bool:
+    """Whether it is a folder where a state has something else."""
+    return place.is_folder and kind is not None and kind != FOLDER
 
 
 def _key(path: bytes) -> bytes:
@@ -63,13 +83,15 @@ def _key(path: bytes) -> bytes:
 
 
 @dataclass(slots=True)
-class _Place:
-    """One name in an open folder. Whoever gets it says whether it is `entered`, if it is a folder."""
+class Place:
+    """One name in an open folder. Whoever gets it says whether it is `entered`, if it is a folder. `mtime` is in ns
+    since 1970."""
 
     path: bytes
     name: bytes
     folder: int
     is_folder: bool
+    mtime: int
     entered: bool = False
 
     @property
@@ -77,7 +99,7 @@ class _Place:
         return _key(self.path)
 
 
-def _walk(target: Path) -> Iterator[_Place]:
+def _walk(target: Path) -> Iterator[Place]:
     """Everything below `target`, in canonical order; on its mount alone."""
     way = Descent(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     try:
@@ -94,7 +116,7 @@ def _walk(target: Path) -> Iterator[_Place]:
             is_folder = stat.S_ISDIR(there.st_mode)
             if there.st_dev != device or (is_folder and is_mounted(name, way.fd, mount)):
                 continue
-            place = _Place(above + b"/" + name if above else name, name, way.fd, is_folder)
+            place = Place(above + b"/" + name if above else name, name, way.fd, is_folder, there.st_mtime_ns)
             yield place
             if is_folder and place.entered:
                 way.enter(name, os.open(name, FOLDER_FLAGS, dir_fd=way.fd))

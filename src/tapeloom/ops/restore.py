@@ -15,7 +15,8 @@ from tapeloom.catalog import Catalog, Object
 from tapeloom.config import Config
 from tapeloom.errors import BlockDamaged, FormatError, RestoreError, UsageError
 from tapeloom.ops.choose import choose_object
-from tapeloom.ops.feeding import Feeding, OnOpen, prove, reading_of, unprovable
+from tapeloom.ops.damage import taking_down
+from tapeloom.ops.feeding import Feeding, OnOpen, prove, reading_of, unprovable, what_was_lost
 from tapeloom.ops.mounts import Mounts
 from tapeloom.ops.planning import RestorePlan, Stage
 from tapeloom.ops.preparing import Prepared, Request, keys_of, not_called_so, nothing_called_so, prepared, stage_of
@@ -69,7 +70,7 @@ def open_object(
     `partial`. `reading.sequence.proof()` at its end proves the object's digest. `keys` are key files beside those of
     the configuration.
     """
-    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))) as (
+    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys)), []) as (
         stage,
         reading,
     ):
@@ -77,10 +78,10 @@ def open_object(
 
 
 @contextmanager
-def _opened(config: Config, wanted: Request) -> Iterator[tuple[Stage, Reading]]:
-    """One object alone, all of it."""
+def _opened(config: Config, wanted: Request, remarks: list[str]) -> Iterator[tuple[Stage, Reading]]:
+    """One object alone, all of it. What is to be said at the end comes into `remarks`."""
     partial = wanted.partial
-    with Catalog.open(config.server.state, readonly=True) as catalog:
+    with taking_down(config.server.state, remarks) as met, Catalog.open(config.server.state, readonly=True) as catalog:
         item = choose_object(catalog, wanted.name, partial=partial)
         stage = stage_of(catalog, item, copy=wanted.copy, volume=wanted.volume, partial=partial)
         keys = keys_of(config, [item], wanted.keys)
@@ -88,6 +89,7 @@ def _opened(config: Config, wanted: Request) -> Iterator[tuple[Stage, Reading]]:
             Mounts(config.drives, catalog.volume) as mounts,
             reading_of(stage, mounts, keys, partial=partial) as reading,
         ):
+            met.append(reading)
             yield stage, reading
 
 
@@ -102,7 +104,7 @@ def check_use(wanted: Request, *, in_place: bool = False, onto: bool = False) ->
 def plan_restore(config: Config, wanted: Request) -> RestorePlan:
     """What `restore_as_asked` would read. No tape is touched. Raises as that does, but for what tapes and the target
     may do."""
-    with prepared(config, wanted) as ready:
+    with prepared(config, wanted, fetch=False) as ready:
         return ready.plan
 
 
@@ -152,8 +154,14 @@ def restore_as_asked(
     UsageError, NotFound, RestoreError, FormatError, SealError, DeviceError
     """
     check_use(wanted, in_place=in_place)
-    with prepared(config, wanted) as ready, Mounts(config.drives, ready.volume_of) as mounts:
+    remarks: list[str] = []
+    with (
+        taking_down(config.server.state, remarks) as met,
+        prepared(config, wanted) as ready,
+        Mounts(config.drives, ready.volume_of) as mounts,
+    ):
         feeding = Feeding(ready, mounts, partial=wanted.partial, on_open=on_open)
+        met.append(feeding)
         plan = ready.plan
         removed = 0
         if plan.chain.wanted.content != Content.PAX:
@@ -174,7 +182,6 @@ def restore_as_asked(
                 in_place=in_place,
                 numeric_owner=numeric_owner,
                 again=one_by_one,
-                delete=wanted.delete,
             ) as tree:
                 feeding.feed(tree)
                 report = tree.finish()
@@ -185,6 +192,7 @@ def restore_as_asked(
         asked = ready.asked
         if asked is not None and not plan.indexed:
             feeding.remarks += not_called_so(plan.chain.wanted, asked)
+        remarks += [*plan.remarks, *feeding.remarks]
         return RestoreResult(
             plan.chain.wanted,
             report,
@@ -194,7 +202,7 @@ def restore_as_asked(
             feeding.missing,
             feeding.unproven,
             removed + report.removed,
-            [*plan.remarks, *feeding.remarks],
+            remarks,
             mounts.labels,
             asked.unmatched if asked is not None else [],
         )
@@ -231,12 +239,13 @@ def restore_onto(config: Config, wanted: Request, target: Path, *, replace: bool
         FormatError also for an object that is no image.
     """
     check_use(wanted, onto=True)
-    with _opened(config, wanted) as (stage, reading):
+    remarks: list[str] = []
+    with _opened(config, wanted, remarks) as (stage, reading):
         item = stage.item
         if item.content != Content.PAX:
             raise FormatError(f"object {item.id} of {item.source} is no image: --to DIR takes it")
         report = RestoreReport(files=1)
-        return _taken(stage, reading, report, lambda: restore_raw(reading.sequence, target, replace=replace))
+        return _taken(stage, reading, report, lambda: restore_raw(reading.sequence, target, replace=replace), remarks)
 
 
 def cat(
@@ -250,7 +259,8 @@ def cat(
     keys: Sequence[Path] = (),
 ) -> RestoreResult:
     """Writes an object's sequence to the descriptor `fd`. Raises BrokenPipeError as it comes."""
-    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))) as (
+    remarks: list[str] = []
+    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys)), remarks) as (
         stage,
         reading,
     ):
@@ -264,17 +274,20 @@ def cat(
                     payload = payload[n:]
             return written
 
-        return _taken(stage, reading, RestoreReport(), write)
+        return _taken(stage, reading, RestoreReport(), write, remarks)
 
 
-def _taken(stage: Stage, reading: Reading, report: RestoreReport, take: Callable[[], int]) -> RestoreResult:
+def _taken(
+    stage: Stage, reading: Reading, report: RestoreReport, take: Callable[[], int], remarks: list[str]
+) -> RestoreResult:
     """What came of one object whose whole sequence `take` takes; it gives the number of bytes for the report."""
     item = stage.item
     try:
         written = take()
         wrong = prove(stage, reading)
     except BlockDamaged as damaged:
-        raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
+        raise RestoreError(what_was_lost(item, reading, damaged)) from None
+    remarks += unprovable(reading)
     return RestoreResult(
         item,
         changed(report, bytes=written),
@@ -282,5 +295,5 @@ def _taken(stage: Stage, reading: Reading, report: RestoreReport, take: Callable
         reading.lost,
         reading.sequence.broken_off,
         unproven=[wrong] if wrong else [],
-        remarks=unprovable(reading),
+        remarks=remarks,
     )

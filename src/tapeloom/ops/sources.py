@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from tapeloom.agent.command import CommandSource
-from tapeloom.agent.hooks import Hooks
-from tapeloom.agent.raw import RawSource
 from tapeloom.agent.tree import TreeSource
 from tapeloom.errors import SourceError, TapeloomError
 from tapeloom.ops.codings import coding_of, open_snapshot
 from tapeloom.ops.levels import Start, choose_start
-from tapeloom.runtime.producer import ProducerSource
 from tapeloom.runtime.stream import Described, Facts, Stoppable
 from tapeloom.schedule import Kind
 from tapeloom.volume.header import Content, Level
@@ -23,6 +19,9 @@ from tapeloom.volume.header import Content, Level
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from tapeloom.agent.command import CommandSource
+    from tapeloom.agent.hooks import Hooks
+    from tapeloom.agent.raw import RawSource
     from tapeloom.agent.report import SourceReport
     from tapeloom.agent.sink import Sink
     from tapeloom.catalog import Catalog
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from tapeloom.runtime.stream import Report, Source
     from tapeloom.schedule import Schedule
 
-
-Reader = TreeSource | RawSource | CommandSource
+    Reader = TreeSource | RawSource | CommandSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,8 @@ class Named:
         self.remarks: list[str] = [start.remark] if start.remark else []
         """What it has to say beside its troubles: why it is full, what was left out on purpose."""
         self._source = source
-        self._hooks = Hooks(configured.before, configured.after, time_limit=configured.time_limit)
-        self.content = int(Content.OPAQUE if isinstance(source, CommandSource) else Content.PAX)
+        self._hooks = _hooks_of(configured)
+        self.content = int(Content.PAX if configured.command is None else Content.OPAQUE)
         self._configured = configured
         self._state = state
         self._coding = coding
@@ -91,8 +89,11 @@ class Named:
 
     def run(self, sink: Sink) -> Report:
         assert self._id is not None, "a source runs after its object has begun"
-        level = self._start.level.name.lower()
-        report = self._hooks.around(lambda: self._read(sink), source=self.name, object_id=self._id, level=level)
+        if self._hooks is None:
+            report = self._read(sink)
+        else:
+            level = self._start.level.name.lower()
+            report = self._hooks.around(lambda: self._read(sink), source=self.name, object_id=self._id, level=level)
         if report.remarks:
             more = len(report.remarks) - 1 + report.remarks_beyond
             self.remarks.append(f"{self.name}: {report.remarks[0]}" + (f" (and {more:,} more)" if more else ""))
@@ -100,8 +101,9 @@ class Named:
         return _Told(report.files, [*report.troubles, *kept], report.troubles_beyond)
 
     def stop(self) -> None:
-        self._hooks.stop()
-        if isinstance(self._source, CommandSource):
+        if self._hooks is not None:
+            self._hooks.stop()
+        if isinstance(self._source, Stoppable):
             self._source.stop()
 
     def close(self) -> None:
@@ -112,18 +114,18 @@ class Named:
             self._start.since.close()
 
     def _read(self, sink: Sink) -> SourceReport:
-        if isinstance(self._source, CommandSource):
-            return self._source.run(sink)
+        assert self._id is not None
+        if self.content == Content.OPAQUE:
+            return cast("CommandSource", self._source).run(sink)
         from tapeloom.ops.keeping import Keeping
 
-        assert self._id is not None
         increments = isinstance(self._source, TreeSource)
         self._keeping = keeping = Keeping(self._state, self.name, self._id, self._coding, with_snapshot=increments)
         try:
-            if isinstance(self._source, RawSource):
-                report = self._source.run(sink, rows=keeping.rows)
-            else:
+            if isinstance(self._source, TreeSource):
                 report = self._source.run(sink, since=self._start.since, keep=keeping.snapshot, rows=keeping.rows)
+            else:
+                report = cast("RawSource", self._source).run(sink, rows=keeping.rows)
         except BaseException:
             keeping.abandon()
             raise
@@ -158,11 +160,23 @@ class _Produced:
         return Facts(digest=self._digest)
 
 
+def _hooks_of(configured: Configured) -> Hooks | None:
+    if configured.before is None and configured.after is None:
+        return None
+    from tapeloom.agent.hooks import Hooks
+
+    return Hooks(configured.before, configured.after, time_limit=configured.time_limit)
+
+
 def make_source(configured: Configured) -> Reader:
-    """What reads files or a device, or runs a command; producers are the caller's."""
+    """What reads files or a device, or runs a command; producers are the caller's. Only what it takes is loaded."""
     if configured.command is not None:
+        from tapeloom.agent.command import CommandSource
+
         return CommandSource(configured.command, time_limit=configured.time_limit)
     if configured.raw is not None:
+        from tapeloom.agent.raw import RawSource
+
         return RawSource(configured.raw)
     return TreeSource(
         configured.paths,
@@ -196,6 +210,8 @@ def job_sources(
             given = producers[name]
             yield given if isinstance(given, Described) else _Produced(given, configured.digest)
         elif configured.producer:
+            from tapeloom.runtime.producer import ProducerSource
+
             source = ProducerSource(name, config.server.state, partial(on_waiting, name))
             yield _Produced(source, configured.digest)
         else:

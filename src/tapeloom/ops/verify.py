@@ -1,9 +1,13 @@
-"""Reading copies back and checking every block: both checksums, and that it is the block that belongs there."""
+"""Reading copies back and checking every block: both checksums, and that it is the block that belongs there.
+
+What is found is taken down in the catalog: damage that is new, and damage that is gone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
@@ -11,16 +15,18 @@ import numpy as np
 from tapeloom import _kernel
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object
 from tapeloom.config import Config
-from tapeloom.errors import TapeloomError
+from tapeloom.errors import EndOfData, TapeloomError
 from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.choose import choose_object, segments
+from tapeloom.ops.damage import findings, take_down
 from tapeloom.ops.mounts import Mounts
 from tapeloom.runtime.reading import POOL, SLOTS_MIN, Fault, Segment, read_segment, restore_arena
+from tapeloom.volume.harm import Harm
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One copy after reading it back."""
+    """One copy after reading it back. `copy` is as the catalog had it before."""
 
     object: Object
     copy: Copy
@@ -30,10 +36,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """`checked` copies were read; `passed_over` were known as incomplete and were not."""
+    """`checked` copies were read; `passed_over` were known as incomplete and were not. `cleared` are those of `checked`
+    that were known as damaged, and are not any more: they are now what is given with them. `unrecorded` says why the
+    catalog does not know what was found, where it does not."""
 
     checked: list[Checked]
     passed_over: list[tuple[Object, Copy]]
+    cleared: list[tuple[Checked, CopyStatus]] = field(default_factory=list)
+    unrecorded: str | None = None
 
     @property
     def faults(self) -> list[Fault]:
@@ -55,7 +65,8 @@ def verify(
     """Verifies an object's copies, those on one volume, or all there are; in order of volumes and positions, each
     volume in one pass.
 
-    `on_progress` is told of blocks read and blocks in all. Nothing is changed, in the catalog neither.
+    `on_progress` is told of blocks read and blocks in all. The catalog takes down which ranges are harmed, and that
+    ranges are not any more. A volume that cannot be had says nothing of its blocks.
 
     Raises
     ------
@@ -83,7 +94,19 @@ def verify(
                 checked[one.id] = replace(before, blocks=before.blocks + part.blocks, faults=before.faults + faults)
                 done += part.blocks
                 on_progress(done, total)
-    return VerifyResult(list(checked.values()), passed_over)
+    state, every = config.server.state, list(checked.values())
+    concerned = {each.copy.id for each in every if each.copy.damage or each.faults}
+    looked_at = [part for part in checker.looked_at if part.copy_id in concerned]
+    unrecorded = take_down(state, findings(looked_at, [fault for each in every for fault in each.faults]))
+    return VerifyResult(every, passed_over, [] if unrecorded else _cleared(state, every), unrecorded)
+
+
+def _cleared(state: Path, checked: Sequence[Checked]) -> list[tuple[Checked, CopyStatus]]:
+    damaged = [each for each in checked if each.copy.damage]
+    if not damaged:
+        return []
+    with Catalog.open(state, readonly=True) as catalog:
+        return [(each, now.status) for each in damaged if not (now := catalog.copy(each.copy.id)).damage]
 
 
 def _choose(
@@ -100,6 +123,8 @@ def _choose(
         for one in item.copies:
             if (volume is not None and volume not in one.volumes) or (agent is not None and one.agent != agent):
                 continue
+            if one.status is CopyStatus.RETIRED:  # nobody counts on it, and its volume may be blank by now
+                continue
             known_good = one.status in (CopyStatus.COMPLETE, CopyStatus.DAMAGED)
             (chosen if known_good else passed_over).append((item, one))
     return chosen, passed_over
@@ -112,21 +137,32 @@ class _Checker:
         self._arena = restore_arena(-(-slot_bytes // PAGE_BYTES) * PAGE_BYTES, slots)
         nothing_wanted = np.zeros(0, _kernel.WANT)
         self._splitter = _kernel.Splitter(self._arena, POOL, nothing_wanted, faults_max=1)
+        self.looked_at: list[Segment] = []
+        """What was read, right or wrong."""
 
     def check(self, segment: Segment, object_id: UUID) -> list[Fault]:
         """All faults of one segment."""
         faults: list[Fault] = []
         while segment.blocks:
             try:
-                fault = read_segment(self._splitter, self._mounts.place(segment.volume), segment, object_id)
+                place = self._mounts.place(segment.volume)
             except TapeloomError as error:
-                why = f"blocks {segment.seq} to {segment.seq + segment.blocks - 1} cannot be read: {error}"
-                return [*faults, Fault(segment.copy, segment.label, segment.position, segment.seq, why)]
+                return [*faults, _unread(segment, error)]
+            try:
+                fault = read_segment(self._splitter, place, segment, object_id)
+            except EndOfData as error:  # on the way there: the tape ends before it
+                return [*faults, _unread(segment, error, Harm.MISSING)]
+            except TapeloomError as error:
+                return [*faults, _unread(segment, error)]
             if fault is None:
+                self.looked_at.append(segment)
                 return faults
             faults.append(fault)
-            done = fault.seq + 1 - segment.seq
-            segment = replace(
-                segment, position=segment.position + done, seq=fault.seq + 1, blocks=segment.blocks - done
-            )
+            if fault.seq > segment.seq:
+                self.looked_at.append(segment.part(segment.seq, fault.seq - 1))
+            segment = segment.after(fault.seq)
         return faults
+
+
+def _unread(segment: Segment, error: TapeloomError, harm: Harm | None = None) -> Fault:
+    return Fault(segment, f"blocks {segment.seq} to {segment.last} cannot be read: {error}", harm)

@@ -99,11 +99,11 @@ def _rect(x: float, y: float, w: float, h: float, radius: float, fill: str, stro
 def _document(config: Config, schedule: Schedule, plan: Layout) -> Iterator[str]:
     title = f"{config.file.name}: {_starting(plan)}"
     numbers = [
-        _count(len(schedule.streams), "chain"),
+        _count(schedule.chains, "chain"),
         _count(len(plan.boxes), "media agent"),
         f"{schedule.slots} slots of {rough_size(schedule.slot_bytes)}",
     ]
-    wide = max(plan.feed_width + plan.width, 620.0) + 2 * MARGIN
+    wide = max(plan.feed_width + plan.width, 880.0 if _has_pools(plan) else 620.0) + 2 * MARGIN
     high = TITLE_HEIGHT + plan.height + LEGEND_HEIGHT + MARGIN
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(wide)} {_n(high)}" '
@@ -126,8 +126,12 @@ def _document(config: Config, schedule: Schedule, plan: Layout) -> Iterator[str]
     for box in plan.boxes:
         yield from _feeds(box, plan.columns[box.column])
     yield "</g>"
-    yield from _legend(MARGIN, TITLE_HEIGHT + 8 + plan.height + 36)
+    yield from _legend(MARGIN, TITLE_HEIGHT + 8 + plan.height + 36, _has_pools(plan))
     yield "</svg>"
+
+
+def _has_pools(plan: Layout) -> bool:
+    return any(box.kind == "restore" for box in plan.boxes)
 
 
 def _starting(plan: Layout) -> str:
@@ -178,7 +182,10 @@ def _box(box: Box, column: Column) -> Iterator[str]:
         f'<path d="M{_n(left + 0.5)} {_n(box.top + head)}v{_n(8 - head)}a7.5 7.5 0 0 1 7.5 -7.5h{_n(wide - 16)}'
         f'a7.5 7.5 0 0 1 7.5 7.5v{_n(head - 8)}z" fill="{HEAD_FILL}"/>'
     )
-    yield _text(left + inset, box.top + 20.5, box.name, room=wide - 2 * inset, size=geometry.NAME_SIZE, bold=True)
+    room = wide - 2 * inset - (geometry.TICKS if box.kind == "restore" else 0)
+    yield _text(left + inset, box.top + 20.5, box.name, room=room, size=geometry.NAME_SIZE, bold=True)
+    if box.kind == "restore":
+        yield _slots(left + wide - inset - geometry.TICKS + 4, box.top + head / 2, QUIET)
     for number, (buffer, chain) in enumerate(zip(box.buffers, box.chains, strict=True)):
         middle = box.top + box.port(number)
         yield from _buffer(left + inset, middle, wide - 2 * inset, buffer, colour(chain))
@@ -192,9 +199,12 @@ def _buffer(left: float, middle: float, wide: float, name: str, shade: str) -> I
     yield _rect(left, middle - high / 2, wide, high, 5, _tint(shade), shade)
     room = wide - geometry.TICKS - 14
     yield _text(left + 10, middle + 4.5, name, room=room, size=geometry.BUFFER_SIZE)
-    first = left + wide - geometry.TICKS + 4
-    ticks = "".join(f"M{_n(first + 7 * tick)} {_n(middle - 6)}v12" for tick in range(5))
-    yield f'<path d="{ticks}" stroke="{shade}" stroke-width="3.5" opacity="0.45"/>'
+    yield _slots(left + wide - geometry.TICKS + 4, middle, shade)
+
+
+def _slots(left: float, middle: float, shade: str) -> str:
+    ticks = "".join(f"M{_n(left + 7 * tick)} {_n(middle - 6)}v12" for tick in range(5))
+    return f'<path d="{ticks}" stroke="{shade}" stroke-width="3.5" opacity="0.45"/>'
 
 
 def _drive(box: Box, column: Column) -> Iterator[str]:
@@ -288,7 +298,7 @@ def _feeds(box: Box, column: Column) -> Iterator[str]:
         yield _line(f"M{_n(trunk)} {_n(top)}V{_n(last)}", QUIET, 1.5)
 
 
-def _legend(x: float, y: float) -> Iterator[str]:
+def _legend(x: float, y: float, pools: bool) -> Iterator[str]:
     shade = COLOURS[0]
     yield f'<g transform="translate({_n(x)} {_n(y)})">'
     yield from _buffer(0, 0, 70, "B", shade)
@@ -297,4 +307,7 @@ def _legend(x: float, y: float) -> Iterator[str]:
     yield _text(294, 4.5, "chain: one colour, shared slots", room=220, size=12, fill=QUIET)
     yield from _recorder(508, 0)
     yield _text(548, 4.5, "drive", room=80, size=12, fill=QUIET)
+    if pools:
+        yield _slots(612, 0, QUIET)
+        yield _text(656, 4.5, "pool: slots that a drive reads into", room=240, size=12, fill=QUIET)
     yield "</g>"

@@ -161,6 +161,11 @@ def feed_space(box: Box) -> float:
     return 44.0 + max(min(FEED_ROOM, width(feed, LABEL_SIZE)) for feed in box.feeds)
 
 
+def pool_space(box: Box) -> float:
+    """Room beside an agent's name for the slots of its pool, and a gap."""
+    return TICKS + 6.0 if box.kind == "restore" else 0.0
+
+
 def drive_space(box: Box) -> float:
     """Room for a drive's symbol and its name beside it."""
     return REEL + 8.0 + min(DRIVE_ROOM, width(box.drive, LABEL_SIZE))
@@ -174,7 +179,9 @@ def _set_widths(columns: list[Column], links: list[Link]) -> tuple[float, float]
         boxes = [item for item in column.items if isinstance(item, Box)]
         readers = [box for box in boxes if box.kind == "restore"]
         writers = [box for box in boxes if box.kind != "restore"]
-        names = max(min(NAME_ROOM, width(box.name, NAME_SIZE, bold=True)) for box in boxes) + 2 * INSET
+        names = (
+            max(min(NAME_ROOM, width(box.name, NAME_SIZE, bold=True)) + pool_space(box) for box in boxes) + 2 * INSET
+        )
         buffers = max(min(BUFFER_ROOM, width(name, BUFFER_SIZE)) for box in boxes for name in box.buffers)
         title = max(width(title_of(box.kind, box.group), GROUP_SIZE, bold=True) for box in boxes)
         column.left = left

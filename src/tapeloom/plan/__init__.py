@@ -7,7 +7,7 @@ gives it as data with the same names as the records.
 from __future__ import annotations
 
 from tapeloom.plan.make import make, trees
-from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, Prediction, SpoolPlan, Stage, Thread
+from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, PoolPlan, Prediction, SpoolPlan, Stage, Thread
 from tapeloom.plan.text import COLUMNS, to_json, to_text
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Chain",
     "MemoryItem",
     "Plan",
+    "PoolPlan",
     "Prediction",
     "SpoolPlan",
     "Stage",

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tapeloom.compile.cost import restore_cost
 from tapeloom.plan.predict import Flow, predict, streams_of_agents
-from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, Prediction, SpoolPlan, Stage, Thread
+from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, PoolPlan, Prediction, SpoolPlan, Stage, Thread
 from tapeloom.quantity import rough_rate
 from tapeloom.schedule import NONE, Feed, Kind, OnLag, Schedule
 
@@ -44,6 +45,7 @@ def make(config: Config, schedule: Schedule, remarks: Iterable[str] = ()) -> Pla
         slots=schedule.slots,
         slots_common=schedule.slots_common,
         chains=chains,
+        pools=_pools(schedule),
         agents=agents,
         spools=_spools(config, schedule),
         memory=memory,
@@ -56,7 +58,7 @@ def make(config: Config, schedule: Schedule, remarks: Iterable[str] = ()) -> Pla
 
 
 def trees(config: Config, schedule: Schedule) -> list[tuple[Stage, ...]]:
-    """The stages of each stream's chain, by row of `streams`."""
+    """The stages of each stream's chain, by row of `streams`, as far as they are no pools."""
     below: defaultdict[int, list[int]] = defaultdict(list)
     first: defaultdict[int, list[int]] = defaultdict(list)
     for row, cursor in enumerate(schedule.cursors):
@@ -68,7 +70,7 @@ def trees(config: Config, schedule: Schedule) -> list[tuple[Stage, ...]]:
             below[int(cursor["upstream"])].append(row)
     found = []
     split: defaultdict[int, int] = defaultdict(int)
-    for row, stream in enumerate(schedule.streams):
+    for row, stream in enumerate(schedule.streams[: schedule.chains]):
         stages: list[Stage] = []
         above = None
         if stream["feed"] == Feed.DRIVE:
@@ -108,13 +110,15 @@ def _finite(rate: float) -> float | None:
 
 def _chains(config: Config, schedule: Schedule, flow: Flow) -> tuple[Chain, ...]:
     chains = []
-    for row, (stream, stages) in enumerate(zip(schedule.streams, trees(config, schedule), strict=True)):
+    for row, stages in enumerate(trees(config, schedule)):
+        stream = schedule.streams[row]
         first, limit = int(stream["first_source"]), flow.limits[row]
         chains.append(
             Chain(
                 sources=tuple(schedule.source_names[first : first + int(stream["sources"])].tolist()),
                 feed=Feed(stream["feed"]).name.lower(),
                 stages=stages,
+                pool=str(schedule.agent_names[stream["agent"]]) if stream["feed"] == Feed.DRIVE else None,
                 slots_own=int(stream["quota"]),
                 slots_max=int(stream["cap"]),
                 rate=_finite(flow.rates[row]),
@@ -122,6 +126,19 @@ def _chains(config: Config, schedule: Schedule, flow: Flow) -> tuple[Chain, ...]
             )
         )
     return tuple(chains)
+
+
+def _pools(schedule: Schedule) -> tuple[PoolPlan, ...]:
+    fed = schedule.streams["agent"][: schedule.chains]
+    return tuple(
+        PoolPlan(
+            agent=str(schedule.agent_names[pool["agent"]]),
+            chains=int((fed == pool["agent"]).sum()),
+            slots_own=int(pool["quota"]),
+            slots_max=int(pool["cap"]),
+        )
+        for pool in schedule.streams[schedule.chains :]
+    )
 
 
 def _agents(config: Config, schedule: Schedule, flow: Flow) -> tuple[AgentPlan, ...]:
@@ -136,6 +153,10 @@ def _agents(config: Config, schedule: Schedule, flow: Flow) -> tuple[AgentPlan, 
         first = int(agent["first_cursor"])
         visited = schedule.buffer_names[first : first + int(agent["cursors"])].tolist()
         drive = str(schedule.drive_names[agent["drive"]])
+        cost = None
+        if agent["kind"] != Kind.RESTORE:
+            timing = config.drives[drive].timing
+            cost = restore_cost(timing, len(streams), int(agent["run_blocks"]), schedule.block_bytes)
         plans.append(
             AgentPlan(
                 name=name,
@@ -150,6 +171,8 @@ def _agents(config: Config, schedule: Schedule, flow: Flow) -> tuple[AgentPlan, 
                 drive_rate=_finite(float(schedule.drive_rates[agent["drive"]])),
                 rate=_finite(sum(flow.rates[stream] for stream in streams)),
                 data_share=sum(weights[stream] for stream in streams) / sum(weights),
+                restore_bytes=None if cost is None else cost.bytes,
+                restore_seconds=None if cost is None else cost.seconds,
             )
         )
     return tuple(plans)
@@ -172,7 +195,7 @@ def _spools(config: Config, schedule: Schedule) -> tuple[SpoolPlan, ...]:
 def _threads(schedule: Schedule, chains: tuple[Chain, ...]) -> tuple[Thread, ...]:
     threads = [
         Thread(int(stream["thread"]), f"read {', then '.join(chain.sources)} for {_first_buffer(chain)}")
-        for stream, chain in zip(schedule.streams, chains, strict=True)
+        for stream, chain in zip(schedule.streams[: schedule.chains], chains, strict=True)
         if stream["feed"] == Feed.READER
     ]
     for row, agent in enumerate(schedule.agents):

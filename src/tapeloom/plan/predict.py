@@ -15,7 +15,8 @@ from tapeloom.schedule import NONE, Schedule
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """By row of `streams`: the rate (inf where no drive limits it) and the row of the agent that limits it, or None."""
+    """By row of `streams`, pools left out: the rate (inf where no drive limits it) and the row of the agent that does,
+    or None."""
 
     rates: tuple[float, ...]
     limits: tuple[int | None, ...]
@@ -27,7 +28,7 @@ def streams_of_agents(schedule: Schedule) -> list[list[int]]:
     for stream, agent in zip(schedule.cursors["stream"].tolist(), schedule.cursors["agent"].tolist(), strict=True):
         if schedule.agents["drive"][agent] != NONE:
             streams[agent].append(stream)
-    for stream, agent in enumerate(schedule.streams["agent"].tolist()):
+    for stream, agent in enumerate(schedule.streams["agent"][: schedule.chains].tolist()):
         if agent != NONE:
             streams[agent].append(stream)
     return streams
@@ -36,8 +37,8 @@ def streams_of_agents(schedule: Schedule) -> list[list[int]]:
 def predict(schedule: Schedule) -> Flow:
     """Max-min fair rates of all streams."""
     passing = streams_of_agents(schedule)
-    rates = [math.inf] * len(schedule.streams)
-    limits: list[int | None] = [None] * len(schedule.streams)
+    rates = [math.inf] * schedule.chains
+    limits: list[int | None] = [None] * schedule.chains
     open_agents = {
         agent: float(schedule.drive_rates[schedule.agents["drive"][agent]])
         for agent, streams in enumerate(passing)

@@ -29,7 +29,10 @@ class Chain:
     feed: str
     """"reader", "producer" or "drive"."""
     stages: tuple[Stage, ...]
+    pool: str | None
+    """The restore media agent whose pool gives it its slots."""
     slots_own: int
+    """0 for a chain that a drive feeds: see its pool."""
     slots_max: int
     rate: float | None
     """What its source has to deliver so that the drives which limit it never wait."""
@@ -54,6 +57,21 @@ class AgentPlan:
     """Predicted, over all its buffers."""
     data_share: float
     """Part of the job's data that passes its drive, 0 to 1. Where a rate is unknown, all chains count alike."""
+    restore_bytes: float | None
+    """What restoring one of its objects reads, as a multiple of the object, if all its streams are equally fast; None
+    for a restore agent."""
+    restore_seconds: float | None
+    """The same for the time that it takes, as a multiple of that of an object in one piece, by its drive's timing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """The slots that a restore media agent reads into, for whichever of its chains the next block belongs to."""
+
+    agent: str
+    chains: int
+    slots_own: int
+    slots_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +122,7 @@ class Plan:
     slots: int
     slots_common: int
     chains: tuple[Chain, ...]
+    pools: tuple[PoolPlan, ...]
     agents: tuple[AgentPlan, ...]
     spools: tuple[SpoolPlan, ...]
     memory: tuple[MemoryItem, ...]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tapeloom.plan.records import Chain, Plan
+from tapeloom.plan.records import Chain, Plan, PoolPlan
 from tapeloom.quantity import rough_bytes, rough_rate, rough_size
 
 COLUMNS = 100
@@ -25,6 +25,7 @@ def to_text(plan: Plan) -> str:
         _section("Chains", _chains(plan)),
         _section("Slots", _slots(plan)),
         _section("Media agents", _agents(plan)),
+        *([_section("Restoring one object", restoring)] if (restoring := _restoring(plan)) else []),
         *([_section("Spools", _spools(plan))] if plan.spools else []),
         _section("Memory", _memory(plan)),
         _section("Processes and threads", _threads(plan)),
@@ -77,8 +78,8 @@ def _rate(rate: float | None) -> str:
 
 
 def _lead(chain: Chain, width: int) -> list[str]:
-    """The sources of a chain, followed by an arrow, on as many lines as they need."""
-    return _wrap(f"{', then '.join(chain.sources)} ->", "", width)
+    """The sources of a chain, followed by an arrow, on as many lines as they need. Objects come as they lie on tape."""
+    return _wrap(f"{(', ' if chain.feed == 'drive' else ', then ').join(chain.sources)} ->", "", width)
 
 
 def _chains(plan: Plan) -> list[str]:
@@ -89,8 +90,8 @@ def _chains(plan: Plan) -> list[str]:
         rows += [(line, "", "", "", "", "") for line in more]
         for number, stage in enumerate(chain.stages):
             buffer = f"{stage.agent}.{stage.buffer}"
-            slots, rate, limit = f"{chain.slots_own}..{chain.slots_max}", _rate(chain.rate), chain.limited_by or "-"
-            about = (slots, rate, limit) if number == 0 else ("", "", "")
+            slots = f"pool of {chain.pool}" if chain.pool else f"{chain.slots_own}..{chain.slots_max}"
+            about = (slots, _rate(chain.rate), chain.limited_by or "-") if number == 0 else ("", "", "")
             label = f"{last} {buffer}" if number == 0 else f"{' ' * (len(last) - 4)}{'  ' * stage.depth}-> {buffer}"
             rows.append((label, stage.drive, f"{stage.kind} {stage.group}", *about))
     if all(chain.rate is None for chain in plan.chains):
@@ -99,15 +100,21 @@ def _chains(plan: Plan) -> list[str]:
 
 
 def _slots(plan: Plan) -> list[str]:
+    pooled = [line for pool in plan.pools for line in _wrap(_pool(pool), "")]
     coupled = sum(len(chain.stages) - 1 for chain in plan.chains)
     text = (
         f"{plan.slots} slots of {rough_size(plan.slot_bytes)}, one for each tape block of up to "
-        f"{rough_size(plan.block_bytes)}. a..b above: a that no other chain can take, b at most; "
+        f"{rough_size(plan.block_bytes)}. a..b: a that nobody else can take, b at most; "
         f"{plan.slots_common} are common to all. "
     )
     shared = f"{coupled} of {coupled + len(plan.chains)} buffers need none of their own."
     alone = "No buffer is chained to another."
-    return _wrap(text + (f"The buffers of a chain share its slots: {shared}" if coupled else alone), "")
+    return [*_wrap(text + (f"The buffers of a chain share its slots: {shared}" if coupled else alone), ""), *pooled]
+
+
+def _pool(pool: PoolPlan) -> str:
+    shared = f"shared by the {pool.chains} chains that it feeds" if pool.chains > 1 else "for the chain that it feeds"
+    return f"pool of {pool.agent}: {pool.slots_own}..{pool.slots_max} slots to read into, {shared}"
 
 
 def _agents(plan: Plan) -> list[str]:
@@ -126,6 +133,20 @@ def _agents(plan: Plan) -> list[str]:
             )
         )
     return _table(rows, right=(3, 5, 6, 7))
+
+
+def _restoring(plan: Plan) -> list[str]:
+    """What it costs, for each agent whose objects lie among one another."""
+    return [
+        line
+        for agent in plan.agents
+        if agent.restore_bytes is not None and agent.restore_seconds is not None and len(agent.buffers) > 1
+        for line in _wrap(
+            f"one of the {len(agent.buffers)} that {agent.name} writes at once: {agent.restore_bytes:.3g} x its bytes, "
+            f"{agent.restore_seconds:.3g} x the time of one in one piece, in runs of {agent.run_blocks} blocks",
+            "",
+        )
+    ]
 
 
 def _spools(plan: Plan) -> list[str]:

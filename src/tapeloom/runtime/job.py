@@ -9,22 +9,29 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from tapeloom._kernel import AgentStatistics, Stop
 from tapeloom.runtime import arena as arenas
-from tapeloom.runtime.digest import Digest
 from tapeloom.runtime.lag import LagWatch
 from tapeloom.runtime.media import AgentResult, Ending, MediaAgent, Tape
 from tapeloom.runtime.objects import JobObject, Objects, in_words
-from tapeloom.runtime.spool import Spool, SpoolDisk, SpoolStatistics
 from tapeloom.runtime.stream import Source, Stream
-from tapeloom.schedule import Kind, Schedule
+from tapeloom.schedule import Feed, Kind, Schedule
+
+if TYPE_CHECKING:
+    from tapeloom.runtime.digest import Digest
+    from tapeloom.runtime.splitting import ReadResult, Reads, RestoreAgent
+    from tapeloom.runtime.spool import Spool, SpoolDisk, SpoolStatistics
 
 TICK_SECONDS = 0.25
 HUNG_SECONDS = 5.0
 """How long an agent that was given up may still be with its drive before nobody waits for it any more."""
 SPOOLING_HUNG_SECONDS = 15 * 60.0
 """The same for an agent that goes on from its spool: a drive may try again and again, and a changer takes its time."""
+READING_HUNG_SECONDS = 30 * 60.0
+"""How long a call of a restore media agent's drive may take, a locate or the reading of one block, before nobody waits
+for it any more."""
 READ_HUNG_SECONDS = 60.0
 """How long a spool's disk may take to read. It is given more time than one that others wait for: what it holds is lost
 to the copy."""
@@ -32,10 +39,11 @@ to the copy."""
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What became of everything; rows of `agents` are those of the schedule that own a drive."""
+    """What became of everything: `agents` are those that write to a drive, `readers` those that read from one."""
 
     objects: list[JobObject]
     agents: list[AgentResult]
+    readers: list[ReadResult]
     stopped: bool
     seconds: float
 
@@ -45,6 +53,7 @@ class JobResult:
         return (
             not self.stopped
             and all(result.ending is Ending.COMPLETE for result in self.agents)
+            and all(result.ending is Ending.COMPLETE and not result.left for result in self.readers)
             and all(item.state == "complete" and not item.troubles for item in self.objects)
         )
 
@@ -55,13 +64,15 @@ class Job:
     Parameters
     ----------
     tapes
-        For each agent of the schedule that owns a drive, by its row.
+        For each agent of the schedule that writes to a drive, by its row.
     sources
-        For each row of `schedule.sources`.
-    segments
-        Rows of the streams whose producer stands in another process.
+        For each row of `schedule.sources`; those of streams that a drive feeds are not looked at.
+    memory
+        The arena of this schedule on its way, where it was begun before; it serves one job.
     disk
         Where agents spool; a schedule with SPOOL agents needs one.
+    reads
+        For each RESTORE agent of the schedule, by its row: what it reads.
     """
 
     def __init__(
@@ -70,12 +81,13 @@ class Job:
         tapes: Mapping[int, Tape],
         sources: Sequence[Source],
         objects: Objects,
-        segments: Collection[int] = (),
+        memory: arenas.Reserving | None = None,
         disk: SpoolDisk | None = None,
+        reads: Mapping[int, Reads] | None = None,
     ):
         self.schedule = schedule
         self.objects = objects
-        self._memory = arenas.make(schedule, segments)
+        self._memory = memory or arenas.make(schedule)
         self.arena = self._memory.arena
         self._ended: SimpleQueue[threading.Thread] = SimpleQueue()
         self._results: dict[int, AgentResult] = {}
@@ -98,8 +110,8 @@ class Job:
             )
             for row, tape in tapes.items()
         }
-        self._streams = [
-            Stream(
+        self._streams = {
+            row: Stream(
                 self.arena,
                 row,
                 int(stream["header_bytes"]),
@@ -107,12 +119,10 @@ class Job:
                 self.objects,
             )
             for row, stream in enumerate(schedule.streams)
-        ]
-        self._digests = [
-            Digest(self.arena, int(agent["first_cursor"]), self.objects)
-            for agent in schedule.agents
-            if agent["kind"] == Kind.DIGEST
-        ]
+            if stream["feed"] in (Feed.READER, Feed.PRODUCER)
+        }
+        self._restores = self._make_restores(reads) if reads else {}
+        self._digests = self._make_digests()
         self._drive_cursors: list[list[int]] = [[] for _ in schedule.streams]
         self._digest_agents: list[list[int]] = [[] for _ in schedule.streams]
         for row, cursor in enumerate(schedule.cursors):
@@ -134,12 +144,14 @@ class Job:
         """
         begin = time.monotonic()
         self._memory.wait()
-        for number, stream in enumerate(self._streams):
+        for number, stream in self._streams.items():
             self._workers.append(self._thread(f"stream-{number}", stream.run, Stop.IN_ORDER))
         for number, digest in enumerate(self._digests):
             self._workers.append(self._thread(f"digest-{number}", digest.run, Stop.IN_ORDER))
         for row, agent in self._agents.items():
             self._media[row] = self._thread(str(self.schedule.agent_names[row]), partial(self._run_agent, row, agent))
+        for row, reader in self._restores.items():
+            self._media[row] = self._thread(str(self.schedule.agent_names[row]), reader.run)
         for thread in [*self._media.values(), *self._workers]:  # who puts a tape in takes longest to begin
             thread.start()
         try:
@@ -150,9 +162,11 @@ class Job:
             raise
         finally:
             self._close_spools()
+            self._give_memory_back()
         self.result = JobResult(
             objects=self.objects.all(),
             agents=[self._results[row] for row in sorted(self._agents)],
+            readers=[self._restores[row].result for row in sorted(self._restores)],
             stopped=self._stopped,
             seconds=time.monotonic() - begin,
         )
@@ -160,12 +174,18 @@ class Job:
             raise self._bugs[0]
         return self.result
 
+    def _give_memory_back(self) -> None:
+        """In a thread: it takes its time, as having it did. Not where one is left that may come back to it."""
+        threads = [*self._media.values(), *self._workers, *self._fillers.values(), *self._readers.values()]
+        if not any(thread.is_alive() for thread in threads):
+            threading.Thread(target=self.arena.give_back, name="giving memory back", daemon=True).start()
+
     def stop(self, how: Stop) -> None:
         """Ends the job: IN_ORDER breaks the sources off and writes what is buffered, NOW leaves everything where it
         is."""
         self._stopped = True
         self.arena.stop(how)
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.stop()
         if how is Stop.NOW:
             self._give_up(self._agents)
@@ -173,7 +193,9 @@ class Job:
                 spool.stop()
 
     def agent_statistics(self, agent: int) -> AgentStatistics:
-        """What an agent with a drive did, from the streams and from its spool."""
+        """What an agent with a drive did, in the streams and with its spool."""
+        if agent in self._restores:
+            return self.arena.agent_statistics(agent)
         return self._agents[agent].statistics()
 
     def spooled(self, agent: int) -> SpoolStatistics | None:
@@ -203,12 +225,23 @@ class Job:
         for agent in agents:
             self._given_up_ns.setdefault(agent, now)
 
+    def _make_digests(self) -> list[Digest]:
+        cursors = [int(agent["first_cursor"]) for agent in self.schedule.agents if agent["kind"] == Kind.DIGEST]
+        if not cursors:
+            return []
+        from tapeloom.runtime.digest import Digest  # with libraries that few jobs need
+
+        return [Digest(self.arena, cursor, self.objects) for cursor in cursors]
+
     def _make_spools(self, disk: SpoolDisk | None) -> dict[int, Spool]:
         """By the agent that each is for."""
-        spools = {}
-        for row, agent in enumerate(self.schedule.agents):
-            if agent["kind"] == Kind.SPOOL:
-                assert disk is not None, "a schedule with spools needs a disk for them"
+        rows = [row for row, agent in enumerate(self.schedule.agents) if agent["kind"] == Kind.SPOOL]
+        spools: dict[int, Spool] = {}
+        if rows:
+            from tapeloom.runtime.spool import Spool  # which few jobs need
+
+            assert disk is not None, "a schedule with spools needs a disk for them"
+            for row in rows:
                 spool = Spool(self.schedule, row, self.arena, disk, self.objects, self._let_go)
                 spools[spool.owner] = spool
         return spools
@@ -223,6 +256,12 @@ class Job:
             self._start(self._spools[agent])
         else:
             self.detach(agent, why)
+
+    def _make_restores(self, reads: Mapping[int, Reads]) -> dict[int, RestoreAgent]:
+        from tapeloom.runtime.splitting import RestoreAgent
+
+        pool, fed = self.schedule.pool, self.schedule.fed_by
+        return {row: RestoreAgent(self.arena, row, pool(row), fed(row), one) for row, one in reads.items()}
 
     def _start(self, spool: Spool) -> None:
         with self._changing_places:
@@ -266,7 +305,7 @@ class Job:
 
     def _let_go(self) -> None:
         """A stream that no drive takes any more needs no source, and a digest alone is no reason to read one."""
-        for row, stream in enumerate(self._streams):
+        for row, stream in self._streams.items():
             with self._changing_places:
                 places = [self.arena.cursor_statistics(cursor) for cursor in self._drive_cursors[row]]
             if all(place.detached for place in places):
@@ -295,17 +334,23 @@ class Job:
         if len(hung) < len(running):
             return False
         if any(thread.is_alive() for thread in self._workers):
-            if any(stream.stuck for stream in self._streams):
+            if any(stream.stuck for stream in self._streams.values()):
                 self.arena.stop(Stop.NOW)  # nothing is left that this could cut short
             return False
         if any(thread.is_alive() and not spool.hangs(HUNG_SECONDS) for spool, thread in self._fillers.items()):
             return False
         for row in hung:
-            self._results[row] = AgentResult(row, Ending.HUNG, self._why_hung(row))
+            if row in self._restores:
+                self._restores[row].result.hung(self._why_hung(row))
+            else:
+                self._results[row] = AgentResult(row, Ending.HUNG, self._why_hung(row))
         return True
 
     def _hangs(self, row: int) -> bool:
         """Whether this agent was given up, and has not come back from its drive for too long since then."""
+        if row in self._restores:
+            hurry = self.arena.stopping is Stop.NOW
+            return self._restores[row].hangs(HUNG_SECONDS if hurry else READING_HUNG_SECONDS)
         since = self._agents[row].in_call_since_ns
         stopped = self.arena.stopping is Stop.NOW
         given_up = self.arena.agent_statistics(row).detached or stopped
@@ -315,15 +360,19 @@ class Job:
         return given_up and since != 0 and time.monotonic_ns() - last_sign >= patience * 1e9
 
     def _why_hung(self, row: int) -> str:
-        seconds = (time.monotonic_ns() - self._agents[row].in_call_since_ns) / 1e9
-        why = f"its drive has not come back from a call for {seconds:.0f} s"
-        before = self._agents[row].why_detached
+        reading = row in self._restores
+        since = self._restores[row].in_call_since_ns if reading else self._agents[row].in_call_since_ns
+        why = f"its drive has not come back from a call for {(time.monotonic_ns() - since) / 1e9:.0f} s"
+        before = None if reading else self._agents[row].why_detached
         return f"{before}; {why}" if before else why
 
     def _give_up_stuck(self, hung: Collection[int]) -> None:
-        """Ends the streams that cannot go on: all their slots are under calls of such drives, and come back only with
-        them."""
-        for row, stream in enumerate(self._streams):
+        """Ends the streams that cannot go on: those that such a drive feeds, and those whose slots are all under calls
+        of such drives, and come back only with them."""
+        for row in hung:
+            if row in self._restores:
+                self._restores[row].end_streams()
+        for row, stream in self._streams.items():
             agents = {int(self.schedule.cursors[cursor]["agent"]) for cursor in self._drive_cursors[row]} & set(hung)
             now = self.arena.stream_statistics(row)
             since = now.waiting_since_ns

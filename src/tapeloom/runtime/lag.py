@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tapeloom import _kernel
-from tapeloom.schedule import Kind, OnLag, Schedule
+from tapeloom.schedule import Feed, Kind, OnLag, Schedule
 
 
 class LagWatch:
@@ -34,6 +34,9 @@ class LagWatch:
             if schedule.agents[cursor["agent"]]["kind"] != Kind.DIGEST:
                 self._streams.setdefault(int(cursor["stream"]), []).append(row)
         self._spools = {row for row, agent in enumerate(self._agent_of) if schedule.agents[agent]["kind"] == Kind.SPOOL}
+        pools = {int(one["agent"]): row for row, one in enumerate(schedule.streams) if one["feed"] == Feed.POOL}
+        # Who fills a stream sleeps for a slot on the stream itself, or on the pool that its drive reads into.
+        self._slept_on = {row: pools.get(int(schedule.streams["agent"][row]), row) for row in self._streams}
         self._held_up = dict.fromkeys(self._limits, 0.0)
 
     def tick(self, seconds: float) -> None:
@@ -50,7 +53,10 @@ class LagWatch:
                 continue
             foremost = max(drives, key=lambda place: place.released)
             last = min(place.released for place in attached.values())
-            starving = now.waiting_since_ns != 0 and foremost.released == now.head
+            starving = (
+                self._arena.stream_statistics(self._slept_on[stream]).waiting_since_ns != 0
+                and foremost.released == now.head
+            )
             for row, place in attached.items():
                 agent = self._agent_of[row]
                 if agent not in self._limits or place.released >= foremost.released:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from tapeloom import _kernel
 from tapeloom._kernel import TurnReason
 from tapeloom.errors import DeviceError, TapeloomError
-from tapeloom.runtime.spool import Spool
+
+if TYPE_CHECKING:
+    from tapeloom.runtime.spool import Spool
 
 
 class Tape(Protocol):

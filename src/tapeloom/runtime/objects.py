@@ -98,6 +98,26 @@ class Objects:
             self._items.append(item)
             return item
 
+    def known(
+        self,
+        *,
+        id: UUID,
+        source: str,
+        stream: int,
+        as_of_ns: int,
+        content: int,
+        level: int,
+        parent: UUID | None,
+        blocks: int,
+        bytes: int,
+    ) -> JobObject:
+        """An object that an earlier job made, on its way to further copies. Nobody is told: nothing becomes of it."""
+        with self._lock:
+            number, state = len(self._items), State.COMPLETE
+            item = JobObject(number, id, source, stream, as_of_ns, content, level, parent, state, blocks, bytes)
+            self._items.append(item)
+            return item
+
     def end(self, item: JobObject, state: State) -> None:
         with self._lock:
             item.state = state

@@ -18,12 +18,13 @@ import numpy as np
 
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Stop, Verdict
-from tapeloom.device import Device
-from tapeloom.errors import BlockDamaged, Stopped, TapeloomError
+from tapeloom.device import Device, Status
+from tapeloom.errors import BlockDamaged, KeyUnfit, Stopped, TapeloomError
 from tapeloom.limits import MIB, PAGE_BYTES, PATIENCE_SECONDS
 from tapeloom.runtime.arena import allocate
 from tapeloom.runtime.sequence import ObjectBytes, open_sequence
-from tapeloom.runtime.timing import Timing
+from tapeloom.timing import Timing
+from tapeloom.volume.harm import Harm
 
 if TYPE_CHECKING:
     from tapeloom.seal import KeyRing
@@ -38,7 +39,8 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Blocks of one object that follow one another on one volume. `copy` names whose they are, for messages."""
+    """Blocks of one object that follow one another on one volume. `copy` names whose they are, for messages; `copy_id`
+    is that copy's number in the catalog, 0 where it has none."""
 
     volume: UUID
     label: str
@@ -46,17 +48,45 @@ class Segment:
     position: int
     seq: int
     blocks: int
+    copy_id: int = 0
+
+    @property
+    def last(self) -> int:
+        return self.seq + self.blocks - 1
+
+    def part(self, first: int, last: int) -> Segment:
+        """Blocks `first` to `last` of it, both included."""
+        return replace(self, position=self.position + first - self.seq, seq=first, blocks=last + 1 - first)
+
+    def after(self, seq: int) -> Segment:
+        """What follows block `seq` in it, which may be nothing."""
+        return self.part(seq + 1, self.last)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A block that is not what it should be, and where."""
+    """Blocks that are not what they should be, and where. `harm` is how the medium was found; None where that says
+    nothing of the medium: the volume could not be had, or what is sealed does not open."""
 
-    copy: str
-    label: str
-    position: int
-    seq: int
+    where: Segment
     what: str
+    harm: Harm | None = None
+
+    @property
+    def copy(self) -> str:
+        return self.where.copy
+
+    @property
+    def label(self) -> str:
+        return self.where.label
+
+    @property
+    def position(self) -> int:
+        return self.where.position
+
+    @property
+    def seq(self) -> int:
+        return self.where.seq
 
     def __str__(self) -> str:
         return f"block {self.seq} on {self.copy}'s volume {self.label}, position {self.position}: {self.what}"
@@ -68,6 +98,12 @@ VERDICT_WORDS = {
     Verdict.VERSION_NEW: "it was written by a newer version of tapeloom",
     Verdict.PAYLOAD: "its data is damaged",
     Verdict.MISPLACED: "another block stands there",
+}
+VERDICT_HARMS = {
+    Verdict.FOREIGN: Harm.MISSING,
+    Verdict.HEADER: Harm.CHECKSUM,
+    Verdict.PAYLOAD: Harm.CHECKSUM,
+    Verdict.MISPLACED: Harm.MISSING,
 }
 
 
@@ -147,12 +183,13 @@ def read_segment(
         place.position = at if split.reason is SplitReason.DONE else None
         match split.reason:
             case SplitReason.FAULTS_FULL:
-                words = VERDICT_WORDS[Verdict(int(split.faults[-1]["verdict"]))]
-                return Fault(segment.copy, segment.label, at - 1, seq - 1, words)
+                verdict = Verdict(int(split.faults[-1]["verdict"]))
+                return Fault(segment.part(seq - 1, seq - 1), VERDICT_WORDS[verdict], VERDICT_HARMS.get(verdict))
             case SplitReason.FAILED:
-                return Fault(segment.copy, segment.label, at, seq, str(device.failure(split.status, "read")))
+                harm = Harm.UNREADABLE if split.status == Status.ERR_IO else None
+                return Fault(segment.part(seq, seq), str(device.failure(split.status, "read")), harm)
             case SplitReason.FILEMARK | SplitReason.END_OF_DATA:
-                return Fault(segment.copy, segment.label, at, seq, "a filemark or the end of the tape is there")
+                return Fault(segment.part(seq, seq), "a filemark or the end of the tape is there", Harm.MISSING)
             case SplitReason.STOPPED | SplitReason.NO_READERS:
                 raise Stopped("nobody reads on")
     return None
@@ -168,10 +205,28 @@ def clip(segments: Sequence[Segment], first: int, last: int) -> list[Segment]:
         begin = max(segment.seq, first)
         end = min(segment.seq + segment.blocks, last + 1)
         if begin < end:
-            parts.append(
-                replace(segment, position=segment.position + begin - segment.seq, seq=begin, blocks=end - begin)
-            )
+            parts.append(segment.part(begin, end - 1))
     return parts
+
+
+def cut(segments: Sequence[Segment], spans: Sequence[Span]) -> tuple[list[Segment], list[Segment]]:
+    """The parts of `segments` that lie in `spans`, and the others. All are ascending and apart from one another."""
+    inside, outside = [], []
+    begin = 0
+    for segment in segments:
+        seq = segment.seq
+        while begin < len(spans) and spans[begin][1] < seq:
+            begin += 1
+        for first, last in islice(spans, begin, None):
+            if first > segment.last:
+                break
+            if first > seq:
+                outside.append(segment.part(seq, first - 1))
+            inside.append(segment.part(max(first, seq), min(last, segment.last)))
+            seq = inside[-1].last + 1
+        if seq <= segment.last:
+            outside.append(segment.part(seq, segment.last))
+    return inside, outside
 
 
 class Reading:
@@ -185,6 +240,10 @@ class Reading:
     `sequence` gives the bytes; with `partial` also of an object whose source broke off, without an error at its end.
     `faults` says what was found on the way, also where another copy could help; `lost` is the sentence about what none
     of them could give, and `lost_blocks` are their first and last seq: nothing behind them is read.
+
+    A block with the right checksum that does not open or decode is taken from another copy as well: all is read anew
+    from there on, and the copy that gave it is asked last from then on. A key that does not open any of them is no
+    fault of theirs, and not among `faults`.
     """
 
     def __init__(
@@ -202,24 +261,40 @@ class Reading:
         sealed: str | None = None,
     ):
         self.faults: list[Fault] = []
-        self.lost: str | None = None
-        self.lost_blocks: Span | None = None
         self._id = object_id
         self._spans = [(0, blocks - 1)] if spans is None else spans
-        self._copies = copies
+        self._copies = list(copies)
         self._mounts = mounts
-        slots = max(SLOTS_MIN, min(SLOTS_MAX, MEMORY_BYTES // block_bytes))
-        self.arena = restore_arena(-(-block_bytes // PAGE_BYTES) * PAGE_BYTES, slots)
-        wants = np.array([(object_id.bytes, STREAM, 0)], _kernel.WANT)
-        self._splitter = _kernel.Splitter(self.arena, POOL, wants, faults_max=1)
-        self._passing = _kernel.Splitter(self.arena, POOL, np.zeros(0, _kernel.WANT), faults_max=1)
-        self._drain = _kernel.Drain(self.arena, 0)
-        self.sequence: ObjectBytes = open_sequence(
-            self._drain, object_id, partial=partial, keys=keys, digest=digest, sealed=sealed
-        )
+        self._slot_bytes = -(-block_bytes // PAGE_BYTES) * PAGE_BYTES
+        self._slots = max(SLOTS_MIN, min(SLOTS_MAX, MEMORY_BYTES // block_bytes))
         self._unreached: list[TapeloomError] = []
+        self._lost: _Lost | None = None
+        self._unopened: _Lost | None = None
         self._bug: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"reading {object_id}", daemon=True)
+        self._set_up()
+        self.sequence: ObjectBytes = open_sequence(
+            self._drain, object_id, partial=partial, keys=keys, digest=digest, sealed=sealed, instead=self._instead
+        )
+
+    def _set_up(self) -> None:
+        self._given: list[tuple[Segment, int]] = []
+        """What was asked for, in this order, and which copy it is of: the last one with a block has given it."""
+        self._arena = restore_arena(self._slot_bytes, self._slots)
+        wants = np.array([(self._id.bytes, STREAM, 0)], _kernel.WANT)
+        self._splitter = _kernel.Splitter(self._arena, POOL, wants, faults_max=1)
+        self._passing = _kernel.Splitter(self._arena, POOL, np.zeros(0, _kernel.WANT), faults_max=1)
+        self._drain = _kernel.Drain(self._arena, 0)
+        self._thread = threading.Thread(target=self._run, name=f"reading {self._id}", daemon=True)
+
+    @property
+    def lost(self) -> str | None:
+        lost = self._unopened or self._lost
+        return None if lost is None else str(lost)
+
+    @property
+    def lost_blocks(self) -> Span | None:
+        lost = self._unopened or self._lost
+        return None if lost is None else lost.blocks
 
     def __enter__(self) -> Reading:
         self._thread.start()
@@ -238,12 +313,15 @@ class Reading:
         return BlockDamaged(f"object {self._id}: nothing of it can be read; {self.lost or 'it has no blocks'}")
 
     def __exit__(self, *exception: object) -> None:
-        self.arena.stop(Stop.NOW)
-        self._thread.join()
+        self._halt()
         self.sequence.close()
         self._drain.close()
         if self._bug is not None:
             raise self._bug
+
+    def _halt(self) -> None:
+        self._arena.stop(Stop.NOW)
+        self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -252,18 +330,41 @@ class Reading:
         except Stopped:
             pass
         except _Lost as lost:
-            self.lost, self.lost_blocks = str(lost), lost.blocks
+            self._lost = lost
         except BaseException as bug:
             self._bug = bug
         finally:
-            self.arena.end_stream(STREAM)
+            self._arena.end_stream(STREAM)
+
+    def _instead(self, seq: int, broken: BlockDamaged) -> _kernel.Drain:
+        """See `tapeloom.runtime.sequence.Instead`."""
+        segment, copy = next(given for given in reversed(self._given) if given[0].seq <= seq <= given[0].last)
+        fault = Fault(segment.part(seq, seq), str(broken))
+        if not any(clip(other, seq, seq) for other in self._copies[copy + 1 :]):
+            if isinstance(broken, KeyUnfit):
+                self.faults = [one for one in self.faults if one.seq != seq or one.harm is not None]
+            elif self._unopened is None or self._unopened.blocks != (seq, seq):
+                self._unopened = _Lost((seq, seq), _on_none(seq, seq, fault))
+                self.faults.append(fault)
+            raise broken
+        self._halt()
+        self._drain.close()
+        if self._bug is not None:
+            raise broken  # the bug itself comes at the end
+        asked = [cut(each, [(seq, seq)])[1] for each in self._copies[: copy + 1]]  # without the block
+        self._copies = [*asked[:copy], *self._copies[copy + 1 :], asked[copy]]
+        self._spans = [(max(first, seq), last) for first, last in self._spans if last >= seq]
+        self.faults = [one for one in self.faults if one.seq <= seq] + [fault]  # the others are met again
+        self._lost = None
+        self._set_up()
+        self._thread.start()
+        self._drain.next_object(anywhere=True)
+        return self._drain
 
     def _range(self, first: int, last: int, copy: int) -> None:
         """Blocks `first` to `last`, in order: from this copy, and what it cannot give from the ones after it."""
         if copy == len(self._copies):
-            told = f" ({self.faults[-1]})" if self.faults else ""
-            what = f"block {first} is" if first == last else f"blocks {first} to {last} are"
-            raise _Lost((first, last), f"{what} on none of the copies that can be read{told}")
+            raise _Lost((first, last), _on_none(first, last, self.faults[-1] if self.faults else None))
         seq = first
         for segment in clip(self._copies[copy], first, last):
             if segment.seq > seq:
@@ -274,8 +375,8 @@ class Reading:
             self._range(seq, last, copy + 1)
 
     def _segment(self, segment: Segment, copy: int) -> None:
-        last = segment.seq + segment.blocks - 1
         while segment.blocks:
+            self._given.append((segment, copy))
             try:
                 place = self._mounts.place(segment.volume)
                 fault = read_segment(self._splitter, place, segment, self._id, self._passing)
@@ -283,17 +384,19 @@ class Reading:
                 raise
             except TapeloomError as error:
                 self._unreached.append(error)
-                self.faults.append(Fault(segment.copy, segment.label, segment.position, segment.seq, str(error)))
-                self._range(segment.seq, last, copy + 1)
+                self.faults.append(Fault(segment, str(error)))
+                self._range(segment.seq, segment.last, copy + 1)
                 return
             if fault is None:
                 return
             self.faults.append(fault)
             self._range(fault.seq, fault.seq, copy + 1)
-            done = fault.seq + 1 - segment.seq
-            segment = replace(
-                segment, position=segment.position + done, seq=fault.seq + 1, blocks=segment.blocks - done
-            )
+            segment = segment.after(fault.seq)
+
+
+def _on_none(first: int, last: int, fault: Fault | None) -> str:
+    what = f"block {first} is" if first == last else f"blocks {first} to {last} are"
+    return f"{what} on none of the copies that can be read" + (f" ({fault})" if fault else "")
 
 
 class _Lost(Exception):

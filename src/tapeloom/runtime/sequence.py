@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 Bytes = bytes | bytearray | memoryview
 
+Instead = Callable[[int, BlockDamaged], _kernel.Drain]
+"""Takes the seq of a block that came whole off a tape and yet cannot be opened, and the error. Gives a drain that has
+begun the object anew, with that block from elsewhere; the drain before is not used again. Raises the error where nobody
+else has the block: then all stays as it was."""
+
 _NOTHING = memoryview(b"")
 _REST = 1 << 62
 
@@ -34,13 +40,16 @@ def open_sequence(
     keys: KeyRing | None = None,
     digest: str | None = None,
     sealed: str | None = None,
+    instead: Instead | None = None,
 ) -> ObjectBytes:
     """The sequence of the object that `drain` has begun, or is about to begin.
 
     `keys` open it where it is sealed. `digest` is what the catalog has of it ("sha256:..."), for `proof`; `sealed` the
-    id of its key, in hexadecimal: blocks that are not sealed with that one are then refused.
+    id of its key, in hexadecimal: blocks that are not sealed with that one are then refused. `instead` is asked for
+    another block in the place of one that cannot be opened or decompressed.
     """
-    return ObjectBytes(drain, object_id, Decoder(object_id, keys, sealed), partial=partial, digest=digest)
+    decoder = Decoder(object_id, keys, sealed)
+    return ObjectBytes(drain, object_id, decoder, partial=partial, digest=digest, instead=instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,14 @@ class ObjectBytes:
     """
 
     def __init__(
-        self, drain: _kernel.Drain, object_id: UUID, decoder: Decoder, *, partial: bool, digest: str | None = None
+        self,
+        drain: _kernel.Drain,
+        object_id: UUID,
+        decoder: Decoder,
+        *,
+        partial: bool,
+        digest: str | None = None,
+        instead: Instead | None = None,
     ):
         self.seq = self.offset = 0
         self.broken_off = False
@@ -82,6 +98,7 @@ class ObjectBytes:
         self._decoder = decoder
         self._partial = partial
         self._digest = digest
+        self._instead = instead
         self._hashing = None if digest is None else self._new_hashing(digest)
         self._hashed: Future[object] | None = None
         self._view = _NOTHING
@@ -244,8 +261,17 @@ class ObjectBytes:
         )
 
     def _use(self, taken: _Taken) -> None:
-        """Puts the first block of those ahead in hand. It stays there where its bytes cannot be had."""
-        view = taken.get()
+        """Puts the first block of those ahead in hand, or gets another in its place; then that comes next. It stays
+        there where its bytes cannot be had."""
+        try:
+            view = taken.get()
+        except BlockDamaged as broken:
+            if self._instead is None:
+                raise
+            self._drain = self._instead(taken.seq, broken)
+            self._ahead.clear()
+            self._dry = False
+            return
         if self._hashing is not None and not self._gaps:
             self._hashed = self._hashing.add(view)
         self._pass(taken)

@@ -8,7 +8,6 @@ that the file belongs to; its data key is the file's own.
 from __future__ import annotations
 
 import io
-import mmap
 import os
 import tempfile
 import time
@@ -23,6 +22,7 @@ from uuid import UUID
 from tapeloom import _kernel
 from tapeloom._kernel import Verdict
 from tapeloom.errors import BlockDamaged, FormatError, SealBroken, VersionTooNew
+from tapeloom.filepool import PooledFile
 from tapeloom.limits import HEADER_BYTES, KIB
 from tapeloom.seal.block import Decoder, Seal, Squeezer
 from tapeloom.seal.keys import DATA_KEY_BYTES, Key, KeyRing
@@ -154,13 +154,12 @@ class SealedFile(io.RawIOBase):
         self._path = path
         self._at = 0
         self._cache: OrderedDict[int, bytes] = OrderedDict()
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise FormatError(f"{path} is empty: it is no sealed file")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = PooledFile(path)
         try:
+            if self._file.size == 0:
+                raise FormatError(f"{path} is empty: it is no sealed file")
             self._places, self._offsets = self._find_blocks()
-            first = parse_header(self._view(0)[:HEADER_BYTES], crc32c=_kernel.crc32c)
+            first = parse_header(self._stored(0)[:HEADER_BYTES], crc32c=_kernel.crc32c)
             self.object_id = first.object
             self._decoder = Decoder(first.object, keys, first.key_id.hex())
             # The last block says that it is the last, and where in the file it stands, under its seal.
@@ -178,7 +177,7 @@ class SealedFile(io.RawIOBase):
         if (cached := self._cache.get(seq)) is not None:
             self._cache.move_to_end(seq)
             return cached
-        block = self._view(seq)
+        block = self._stored(seq)
         if (verdict := _kernel.check_block(block)) is not Verdict.OK:
             raise BlockDamaged(f"{self._path}: block {seq} is damaged ({verdict.name.lower()})")
         header = parse_header(block[:HEADER_BYTES], crc32c=_kernel.crc32c)
@@ -226,21 +225,22 @@ class SealedFile(io.RawIOBase):
 
     def close(self) -> None:
         self._cache.clear()
+        self._file.close()
         super().close()
 
-    def _view(self, seq: int) -> memoryview:
-        end = self._places[seq + 1] if seq + 1 < len(self._places) else len(self._map)
-        return memoryview(self._map)[self._places[seq] : end]
+    def _stored(self, seq: int) -> memoryview:
+        begin = self._places[seq]
+        end = self._places[seq + 1] if seq + 1 < len(self._places) else self._file.size
+        return memoryview(self._file.pread(end - begin, begin))
 
     def _find_blocks(self) -> tuple[list[int], list[int]]:
         """Where each block begins in the file, and which byte of what it holds. Headers are believed here: every block
         is looked at when it is opened."""
         places, offsets = [], []
         at = 0
-        view = memoryview(self._map)
         try:
-            while at < len(view):
-                header = parse_header(view[at : at + HEADER_BYTES], crc32c=_kernel.crc32c)
+            while at < self._file.size:
+                header = parse_header(self._file.pread(HEADER_BYTES, at), crc32c=_kernel.crc32c)
                 places.append(at)
                 offsets.append(header.offset)
                 at += header.block_bytes
@@ -248,6 +248,6 @@ class SealedFile(io.RawIOBase):
             raise type(error)(f"{self._path}: at byte {at}: {error}") from None
         except FormatError:
             raise FormatError(f"{self._path} is no sealed file, or is damaged at byte {at}") from None
-        if at != len(view) or offsets != sorted(set(offsets)) or offsets[0] != 0:
+        if at != self._file.size or offsets != sorted(set(offsets)) or offsets[0] != 0:
             raise BlockDamaged(f"{self._path} is damaged: its blocks are not whole, or not in order")
         return places, offsets

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tapeloom.errors import SealBroken, SealError
+from tapeloom.errors import KeyMissing, KeyUnfit, SealError
 from tapeloom.seal.library import library
 
 SECRET_BYTES = 32
@@ -68,7 +68,7 @@ class Key:
 
         Raises
         ------
-        SealBroken
+        KeyUnfit
             It was not wrapped with this key, or has been changed since.
         LibraryMissing
         """
@@ -76,7 +76,7 @@ class Key:
         try:
             data_key: bytes = keywrap.aes_key_unwrap(self.secret, wrapped)
         except (keywrap.InvalidUnwrap, ValueError):
-            raise SealBroken(
+            raise KeyUnfit(
                 f"its header names the key {_called(self)}, but that does not open the data key in it: "
                 "the header was changed or comes from somewhere else"
             ) from None
@@ -136,10 +136,7 @@ class KeyRing:
         if (key := self._keys.get(wanted)) is not None:
             return key
         also = "".join(f"; and {error}" for error in self._unreadable)
-        raise SealError(
-            f"sealed with the key {wanted.hex()}, which is not here: name its file in [keys], or give it with "
-            f"--key FILE{also}"
-        )
+        raise KeyMissing(f"sealed with the key {wanted.hex()}, which is not here: name its file in [keys]{also}")
 
 
 def new_key_file(path: Path, name: str | None = None) -> Key:

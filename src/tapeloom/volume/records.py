@@ -50,6 +50,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStart:
+    """The label of a volume, as a record."""
+
     volume: UUID
     label: str
     sequence: int
@@ -62,6 +64,8 @@ class VolumeStart:
 
 @dataclass(frozen=True, slots=True)
 class JobStart:
+    """An agent begins to write. `streams` are the names of its sources."""
+
     job: UUID
     agent: str
     group: str
@@ -73,6 +77,8 @@ class JobStart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _WithRuns:
+    """A run table, whose first column counts in `objects`."""
+
     objects: tuple[Entry, ...] = ()
     runs: Runs = field(default_factory=runs_module.table)
 
@@ -103,6 +109,8 @@ class VolumeEnd(_WithRuns):
 
 @dataclass(frozen=True, slots=True)
 class JobEnd:
+    """An agent has written what it had to, and what became of each object."""
+
     job: UUID
     agent: str
     status: str

@@ -100,6 +100,18 @@ def gaps(parts: Iterable[tuple[int, int]], blocks: int) -> list[tuple[int, int]]
     return missing
 
 
+def each_block_once(table: Runs) -> Runs:
+    """Runs sorted by seq; where two hold the same block (one written again), the one that begins first keeps it."""
+    table = table[np.lexsort((-table[:, BLOCKS], table[:, SEQ]))]
+    ends = table[:, SEQ] + table[:, BLOCKS]
+    covered = np.concatenate(([0], np.maximum.accumulate(ends)[:-1])) if len(table) else ends
+    cut = np.clip(covered - table[:, SEQ], 0, table[:, BLOCKS])
+    table[:, SEQ] += cut
+    table[:, POSITION] += cut
+    table[:, BLOCKS] -= cut
+    return merge(table[table[:, BLOCKS] > 0])
+
+
 def pack(runs: Runs) -> bytes:
     """`runs` in few bytes: differences from what the row before predicts, byte planes apart, deflated.
 

@@ -1,0 +1,45 @@
+"""What a backup begins with: its schedule, and its memory, which the system takes its time to give.
+
+It imports little, so that all else that a job needs can be loaded while that memory is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tapeloom import kept
+from tapeloom.config import Config
+from tapeloom.errors import UsageError
+from tapeloom.runtime import arena as arenas
+from tapeloom.schedule import Feed, Kind, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """`segments` are the rows of the streams whose producer stands in another process."""
+
+    schedule: Schedule
+    segments: Sequence[int]
+    memory: arenas.Reserving
+
+
+def begin(config: Config, groups: Sequence[str] | None = None, producers: Collection[str] = ()) -> Beginning:
+    """The beginning of a job of these backup groups, all of them where None. `producers` are sources that are written
+    in this process.
+
+    Raises
+    ------
+    ConfigError, UsageError
+        Nothing was touched.
+    """
+    schedule = kept.schedule(config, groups)
+    for name, kind in zip(schedule.group_names, schedule.group_kinds, strict=True):
+        if kind == Kind.RESTORE:
+            raise UsageError(f"{config.shown}: restore.{name} is no backup group, which is what a backup starts from")
+    segments = [
+        row
+        for row, stream in enumerate(schedule.streams)
+        if stream["feed"] == Feed.PRODUCER and str(schedule.source_names[stream["first_source"]]) not in producers
+    ]
+    return Beginning(schedule, segments, arenas.make(schedule, segments))

@@ -1,0 +1,99 @@
+"""The tapes that a job writes: one writer for each media agent of its schedule that owns a drive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from uuid import UUID
+
+import tapeloom
+from tapeloom import _kernel
+from tapeloom.catalog import Place
+from tapeloom.device import Device
+from tapeloom.runtime import JobObject, Objects, State
+from tapeloom.schedule import NONE, Kind, Schedule
+from tapeloom.volume.writer import Errand, Ledger, VolumeWriter, Whose
+
+
+def group_of(schedule: Schedule, agent: int) -> str:
+    return str(schedule.group_names[schedule.agents[agent]["group"]])
+
+
+def drive_of(schedule: Schedule, agent: int) -> str:
+    return str(schedule.drive_names[schedule.agents[agent]["drive"]])
+
+
+def writing_agents(schedule: Schedule) -> list[int]:
+    """Rows of the agents that write to a drive."""
+    return [
+        row for row, agent in enumerate(schedule.agents) if agent["drive"] != NONE and agent["kind"] != Kind.RESTORE
+    ]
+
+
+def writers(
+    schedule: Schedule, devices: Mapping[str, Device], ledger: Ledger, objects: Objects, job: UUID
+) -> dict[int, VolumeWriter]:
+    """By row of the agent; `devices` by the names of drives."""
+    return {
+        row: VolumeWriter(
+            devices[drive_of(schedule, row)],
+            _errand(schedule, row, job),
+            ledger,
+            lambda number: _whose(objects[number]),
+            _kernel.crc32c,
+        )
+        for row in writing_agents(schedule)
+    }
+
+
+def places(schedule: Schedule) -> dict[int, list[Place]]:
+    """For each stream, who is to write its objects."""
+    copies: dict[int, list[Place]] = {row: [] for row in range(len(schedule.streams))}
+    for cursor in schedule.cursors:
+        row = int(cursor["agent"])
+        if schedule.agents[row]["drive"] != NONE:
+            place = Place(str(schedule.agent_names[row]), group_of(schedule, row), drive_of(schedule, row))
+            copies[int(cursor["stream"])].append(place)
+    return copies
+
+
+def leave(device: Device, hung: Collection[str]) -> None:
+    """Closes a drive, but not under a call that may still come back: that one stays reserved until this process
+    ends. `hung`: names of drives."""
+    if device.name not in hung or device.wait_hang(0):
+        device.close()
+
+
+def _errand(schedule: Schedule, row: int, job: UUID) -> Errand:
+    agent = schedule.agents[row]
+    cursors = schedule.cursors[agent["first_cursor"] : agent["first_cursor"] + agent["cursors"]]
+    streams = [schedule.streams[stream] for stream in cursors["stream"]]
+    names = [
+        str(schedule.source_names[source])
+        for stream in streams
+        for source in range(stream["first_source"], stream["first_source"] + stream["sources"])
+    ]
+    return Errand(
+        job=job,
+        agent=str(schedule.agent_names[row]),
+        group=group_of(schedule, row),
+        kind=Kind(agent["kind"]).name.lower(),
+        streams=tuple(names),
+        block_bytes=schedule.block_bytes,
+        software=f"tapeloom {tapeloom.__version__}",
+        started_at=time.time_ns(),
+    )
+
+
+def _whose(item: JobObject) -> Whose:
+    ended = item.state is not State.READING
+    return Whose(
+        id=item.id,
+        source=item.source,
+        as_of_ns=item.as_of_ns,
+        level=item.level,
+        parent=item.parent,
+        blocks=item.blocks if ended else None,
+        bytes=item.bytes,
+        failed=item.state is State.FAILED,
+    )

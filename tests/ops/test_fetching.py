@@ -1,0 +1,145 @@
+"""File indexes that are lost or damaged beside the catalog come back from tape, when something needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from agent_world import snapshot
+from ops_world import World, flip, place_in_file
+
+from tapeloom.catalog import Catalog, Object
+from tapeloom.cli.main import main
+from tapeloom.ops.indexes import open_index
+from tapeloom.ops.preparing import Request
+from tapeloom.ops.restore import plan_restore, restore_as_asked
+from tapeloom.seal import KeyRing, new_key_file
+from tapeloom.volume.header import Level
+
+
+@dataclass
+class Week:
+    """A full object of D1 and an increment to it."""
+
+    world: World
+    items: list[Object]
+
+    def index(self, n: int) -> Path:
+        with self.world.catalog() as catalog:
+            return catalog.index_path(self.items[n])
+
+    def says(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(["-c", str(self.world.file), *arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    def leftovers(self) -> set[str]:
+        return {path.name for path in self.index(0).parent.iterdir()} - {self.index(n).name for n in (0, 1)}
+
+
+@pytest.fixture(params=["clear", "sealed"])
+def week(world: World, request: pytest.FixtureRequest) -> Week:
+    new_key_file(world.folder / "k1.key", "K1")
+    sealed = ', encrypt = "K1", compress = "zstd"' if request.param == "sealed" else ""
+    world.chain(sources=["D1"], given={"D1": f'{{ path = "data/D1"{sealed} }}'})
+    world.file.write_text(world.file.read_text() + '[keys]\nK1 = "k1.key"\n')
+    world.data("D1", 200_000, files=5)
+    items = []
+    for level in (Level.FULL, Level.INCREMENTAL):
+        assert world.backup(level=level).exit_status == 0
+        items.append(world.object("D1"))
+        (world.folder / "data" / "D1" / "new").write_bytes(b"newer")
+    return Week(world, items)
+
+
+def rows(week: Week, n: int) -> list[bytes]:
+    with Catalog.open(week.world.state, readonly=True) as catalog:
+        index = open_index(catalog, week.items[n], KeyRing.load([week.world.folder / "k1.key"]))
+        assert index is not None
+        with index:
+            return list(index.overlapping(0, 1 << 60))
+
+
+def test_files_brings_it_back_and_says_so_once(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    before = rows(week, 0)
+    week.index(0).unlink()
+    name = str(week.items[0].id)
+    status, listed, said = week.says(capsys, "files", name)
+    assert status == 0
+    assert "file-3" in listed
+    assert "was read from R1-0001, and put back" in " ".join(said.split())
+    assert rows(week, 0) == before
+    assert week.leftovers() == set()
+    assert week.index(0).stat().st_mode & 0o777 == 0o600
+    assert b"file-3" not in week.index(0).read_bytes() or week.items[0].key is None, "what is sealed stays sealed"
+    _, again, said = week.says(capsys, "files", name)
+    assert again == listed
+    assert "put back" not in said
+
+
+def test_a_damaged_one_is_replaced(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    before = rows(week, 0)
+    path = week.index(0)
+    path.write_bytes(path.read_bytes()[:-9])
+    status, listed, _ = week.says(capsys, "find", "file-3")
+    assert status == 0
+    assert "file-3" in listed
+    assert rows(week, 0) == before
+
+
+def test_a_state_is_restored_by_indexes_from_tape(week: Week) -> None:
+    for n in (0, 1):
+        week.index(n).unlink()
+    plan = plan_restore(week.world.config, Request("D1"))
+    assert not plan.indexed, "a dry run touches no tape"
+    assert not week.index(0).exists()
+    result = restore_as_asked(week.world.config, Request("D1", ("file-2", "new")), week.world.folder / "out")
+    assert result.exit_status == 0
+    assert {path.name for path in (week.world.folder / "out").iterdir()} == {"file-2", "new"}
+    assert sum("put back" in remark for remark in result.remarks) == 2
+    assert plan_restore(week.world.config, Request("D1")).indexed
+
+
+def test_from_another_copy(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    with week.world.catalog() as catalog:
+        index = catalog.index_of(week.items[0].id)
+    assert index is not None
+    flip(
+        week.world.tapes("R1")[0],
+        place_in_file(week.world.tapes("R1")[0], week.world.runs(index, "A")[0].position)[0] + 700,
+    )
+    week.index(0).unlink()
+    status, listed, _ = week.says(capsys, "files", str(week.items[0].id))
+    assert (status, "file-3" in listed) == (0, True)
+
+
+def test_where_the_tapes_are_away_all_is_as_it_was(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    (week.world.folder / "tapes").rename(week.world.folder / "away")
+    week.index(0).unlink()
+    status, _, said = week.says(capsys, "files", str(week.items[0].id))
+    assert status != 0
+    said = " ".join(said.split())
+    assert "cannot be brought back from tape" in said
+    assert "has no file index here" in said
+    assert week.leftovers() == set()
+    (week.world.folder / "tapes").exists() and (week.world.folder / "tapes").rename(week.world.folder / "made")
+    (week.world.folder / "away").rename(week.world.folder / "tapes")
+    result = restore_as_asked(week.world.config, Request("D1"), week.world.folder / "out")
+    assert result.exit_status == 0
+    (week.world.folder / "data" / "D1" / "new").write_bytes(b"newer")
+    assert snapshot(week.world.folder / "out").keys() == snapshot(week.world.folder / "data" / "D1").keys()
+
+
+def test_the_index_of_another_object_is_not_put_there(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    import sqlite3
+
+    with sqlite3.connect(week.world.state / "catalog.sqlite") as catalog:
+        catalog.execute("UPDATE objects SET parent = ? WHERE content = 3", (str(week.items[0].id),))
+    catalog.close()
+    week.index(0).unlink()
+    status, _, said = week.says(capsys, "files", str(week.items[0].id))
+    assert status != 0
+    assert f"is the file index of object {week.items[1].id}" in " ".join(said.split())
+    assert not week.index(0).exists()
