@@ -1,0 +1,94 @@
+"""`compact`, `refresh`, `migrate`: what volumes hold goes to another drive, and they go out of use."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tapeloom.cli.attending import enter_when_free, may_wait
+from tapeloom.cli.copying import dry_run, watching
+from tapeloom.cli.options import as_json
+
+if TYPE_CHECKING:
+    from tapeloom.ops.moving import Verb
+
+_to = click.option("--to", metavar="DRIVE", required=True, help="Where all goes to, on volumes of this drive.")
+_volumes = click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+
+
+@click.command()
+@_volumes
+@_to
+@dry_run
+@may_wait
+@as_json("the plan or the outcome")
+@click.pass_obj
+def compact(
+    file: Path, volumes: tuple[str, ...], to: str, dry_run: bool, wait_seconds: float, json_wanted: bool
+) -> int:
+    """Carry what is still wanted on VOLUMEs to another drive.
+
+    Left behind are copies that were retired, and objects whose source broke off once there is a later whole one. When
+    all the rest has its receipts, the volumes are scratch.
+    """
+    from tapeloom.ops.moving import Verb
+
+    return _move(file, Verb.COMPACT, volumes, to, dry_run, wait_seconds, json_wanted)
+
+
+@click.command()
+@_volumes
+@_to
+@dry_run
+@may_wait
+@as_json("the plan or the outcome")
+@click.pass_obj
+def refresh(
+    file: Path, volumes: tuple[str, ...], to: str, dry_run: bool, wait_seconds: float, json_wanted: bool
+) -> int:
+    """Carry everything on VOLUMEs to another drive; blocks that cannot be read come from other copies.
+
+    A volume is retired when all of it has its receipts; one that holds what nothing else gives is kept.
+    """
+    from tapeloom.ops.moving import Verb
+
+    return _move(file, Verb.REFRESH, volumes, to, dry_run, wait_seconds, json_wanted)
+
+
+@click.command()
+@click.option(
+    "--from", "volumes", metavar="VOLUME|DRIVE", multiple=True, required=True, help="What to empty; may come again."
+)
+@_to
+@dry_run
+@may_wait
+@as_json("the plan or the outcome")
+@click.pass_obj
+def migrate(
+    file: Path, volumes: tuple[str, ...], to: str, dry_run: bool, wait_seconds: float, json_wanted: bool
+) -> int:
+    """Carry everything from volumes, or all volumes of a drive, to another drive, and retire the originals."""
+    from tapeloom.ops.moving import Verb
+
+    return _move(file, Verb.MIGRATE, volumes, to, dry_run, wait_seconds, json_wanted)
+
+
+def _move(
+    file: Path, verb: Verb, volumes: tuple[str, ...], to: str, dry_run: bool, wait_seconds: float, json_wanted: bool
+) -> int:
+    from tapeloom import kept
+    from tapeloom.cli.copied import put_copy_plan, put_moved
+    from tapeloom.ops.moving import open_moving
+
+    config = kept.config(file)
+    with ExitStack() as stack:
+        moving = enter_when_free(stack, lambda: open_moving(config, verb, volumes, to), wait_seconds)
+        if dry_run:
+            put_copy_plan(moving.plan(), json_wanted)
+            return 0
+        result = moving.run(watching)
+    put_moved(result, json_wanted)
+    return result.exit_status

@@ -1,0 +1,109 @@
+"""What a demultiplexing would do, before anything moves: passes, what waits in each, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tapeloom.compile.passes import Pass, Visit
+
+if TYPE_CHECKING:
+    from tapeloom.ops.unweaving import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedObject:
+    """An object's way in a pass; its file index is counted with it. `spooled` of its `bytes` wait in the spool."""
+
+    object: str
+    source: str
+    blocks: int
+    bytes: int
+    spooled: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class DemuxPass:
+    """`targets` has for each drive the objects in the order in which they will stand there."""
+
+    visits: tuple[Visit, ...]
+    targets: tuple[tuple[str, tuple[PlannedObject, ...]], ...]
+    spool_bytes_max: int
+    seconds: float
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(visit.bytes_read for visit in self.visits)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "volumes": [
+                {
+                    "label": visit.name,
+                    "mounts": visit.mounts,
+                    "locates": len(visit.stretches) - 1,
+                    "bytes_read": visit.bytes_read,
+                    "bytes_wanted": visit.bytes_wanted,
+                    "seconds": visit.seconds,
+                }
+                for visit in self.visits
+            ],
+            "targets": {drive: [one.as_json() for one in objects] for drive, objects in self.targets},
+            "spool_bytes_max": self.spool_bytes_max,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DemuxPlan:
+    """`reason` says in a sentence why there are so many passes, `fewest` whether it is proven that there are no fewer.
+    `spool` is the folder of what waits, None: in memory. `spool_bytes` may wait at once, `spool_bytes_max` will."""
+
+    source: str
+    targets: tuple[str, ...]
+    passes: tuple[DemuxPass, ...]
+    reason: str
+    fewest: bool
+    spool_bytes: int
+    spool_bytes_max: int
+    spool: str | None
+    memory: int
+    seconds: float
+    already: int
+    indexes_apart: int
+    remarks: tuple[str, ...]
+    afterwards: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """To be read."""
+        return sum(one.bytes_read for one in self.passes)
+
+    def as_json(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "passes"}
+        return {
+            "verb": "demux",
+            **plain,
+            "targets": list(self.targets),
+            "passes": [one.as_json() for one in self.passes],
+            "bytes": self.bytes,
+            "remarks": list(self.remarks),
+            "afterwards": list(self.afterwards),
+        }
+
+
+def planned_pass(one: Pass, targets: Sequence[str], units: Sequence[Unit]) -> DemuxPass:
+    """A pass of the plan, its objects by name."""
+    ways = []
+    for drive, order in zip(targets, one.targets, strict=True):
+        objects = []
+        for way in order:
+            item = units[way.object].members[0].object
+            objects.append(PlannedObject(str(item.id), item.source, way.blocks, way.bytes, way.spooled_bytes))
+        if objects:
+            ways.append((drive, tuple(objects)))
+    return DemuxPass(one.visits, tuple(ways), one.spool_bytes_max, one.seconds)

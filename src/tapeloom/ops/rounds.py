@@ -1,0 +1,302 @@
+"""One round of copying: a job whose sources are drives.
+
+What is carried is decided before: which objects, which ranges of their blocks, from which copies, through which
+buffers. A round is compiled and run as a backup is; a block is read into the slot that the writers write.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import numpy as np
+
+from tapeloom.catalog import Catalog, Copy, JobRow, JobStatus, Object, Place
+from tapeloom.catalog.ledger import JobLedger
+from tapeloom.config import Config
+from tapeloom.errors import CatalogError
+from tapeloom.ident import new_id
+from tapeloom.ops.damage import findings
+from tapeloom.ops.mounts import Mounts, open_configured
+from tapeloom.ops.outcome import AgentEnd, agent_ends, agents_report
+from tapeloom.ops.tapes import drive_of, leave, places, writers
+from tapeloom.runtime import Job, JobResult, Objects
+from tapeloom.runtime.media import Tape
+from tapeloom.runtime.objects import in_words
+from tapeloom.runtime.splitting import Left, Pass, Reads, Want
+from tapeloom.schedule import Kind, Schedule
+from tapeloom.volume import runs as run_tables
+from tapeloom.volume.runs import OBJECT, POSITION, Runs
+
+if TYPE_CHECKING:
+    from tapeloom.device import Device
+    from tapeloom.ops.unweaving import Unwoven
+
+Span = tuple[int, int]
+"""First and last seq, both included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Blocks of an object on their way out of one of its copies, through a buffer of a restore media agent."""
+
+    object: Object
+    source: Copy
+    spans: tuple[Span, ...]
+    agent: str
+    buffer: str
+
+    @property
+    def blocks(self) -> int:
+        return sum(last - first + 1 for first, last in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A round as it was decided: the job's configuration, the restore groups that it starts from, and what is carried.
+
+    Of one object an agent carries one copy through one buffer.
+    """
+
+    config: Config
+    groups: tuple[str, ...]
+    carried: tuple[Carried, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What became of a round. `agents` are those that read, then those that wrote; `left` is what could not be read;
+    `table` has a row for each copy that was to be written. `blocks` and `bytes` were read and handed on."""
+
+    job: UUID
+    status: JobStatus
+    agents: list[AgentEnd]
+    left: list[Left]
+    table: list[JobRow]
+    stopped: bool
+    seconds: float
+    blocks: int
+    bytes: int
+
+
+def targets(config: Config, buffer: str) -> list[Place]:
+    """Who writes what an `AGENT.BUFFER` holds, by whatever chain."""
+    found = []
+    for agent in config.agents.values():
+        for name, feeds in agent.buffers.items():
+            if agent.kind == "copy" and buffer in feeds:
+                found += [Place(agent.name, agent.group, agent.drive), *targets(config, f"{agent.name}.{name}")]
+    return found
+
+
+def passes_of(catalog: Catalog, carried: Sequence[Carried]) -> list[Pass]:
+    """What one restore media agent reads: each volume once, in the order they were made, all that is wanted of it. The
+    runs' first column indexes `carried`."""
+    by_volume: dict[UUID, list[Runs]] = defaultdict(list)
+    labels: dict[UUID, str] = {}
+    for index, one in enumerate(carried):
+        runs = catalog.runs(one.source.id)
+        for number, volume in enumerate(runs.volumes):
+            here = run_tables.of_object(runs.table, number)
+            parts = [run_tables.clip(here, first, last) for first, last in one.spans]
+            table = np.concatenate(parts) if parts else run_tables.table()
+            if len(table):
+                table[:, OBJECT] = index
+                by_volume[volume.id].append(table)
+                labels[volume.id] = volume.label
+    made = {volume.id: number for number, volume in enumerate(catalog.volumes())}
+    passes = []
+    for id in sorted(by_volume, key=made.__getitem__):
+        table = np.concatenate(by_volume[id])
+        passes.append(Pass(id, labels[id], table[np.argsort(table[:, POSITION], kind="stable")]))
+    return passes
+
+
+def with_room(config: Config, catalog: Catalog, copies: Iterable[Copy]) -> Config:
+    """The configuration with slots that hold the blocks of all volumes that these copies are on."""
+    blocks = {volume.label: volume.block_bytes for volume in catalog.volumes()}
+    need = max((blocks[label] for copy in copies for label in copy.volumes), default=0)
+    if need <= config.server.block:
+        return config
+    return replace(config, server=replace(config.server, block=need))
+
+
+class Round:
+    """A round that is compiled and open, and about to run."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        catalog: Catalog,
+        id: UUID,
+        job: Job,
+        expected: Mapping[int, int],
+    ):
+        self.schedule = schedule
+        self.expected = expected
+        """By row of the agent: the bytes that it should read or write, near enough for a bar."""
+        self.id = id
+        self.job = job
+        self._catalog = catalog
+
+    def run(self, on_tick: Callable[[], None] = lambda: None) -> RoundResult:
+        """Runs to the end and writes the outcome into the catalog, also where it raises a bug or a CatalogError."""
+        try:
+            result = self.job.run(on_tick)
+        except BaseException as bug:
+            if self.job.result is not None:
+                with suppress(CatalogError):
+                    self._finish(self.job.result, bug)
+            raise
+        return self._finish(result)
+
+    def _finish(self, result: JobResult, bug: BaseException | None = None) -> RoundResult:
+        left = [one for reader in result.readers for one in reader.left]
+        self._catalog.found(findings((), (one.fault for one in left if one.fault.where.copy_id)))
+        table = self._catalog.job_table(self.id)
+        well = result.well and all(row.copy.status == "complete" for row in table)
+        safe = any(row.blocks_safe for row in table)
+        status = JobStatus.COMPLETE if well else JobStatus.PARTIAL if safe else JobStatus.FAILED
+        ends = agent_ends(self.schedule, [*result.readers, *result.agents])
+        report = {
+            "seconds": round(result.seconds, 3),
+            "stopped": result.stopped,
+            **({} if bug is None else {"bug": in_words(bug)}),
+            "agents": agents_report(self.job, ends),
+            "left": [str(one.fault) for one in left[:LEFT_TOLD_MAX]],
+        }
+        self._catalog.finish_job(self.id, status, report=report)
+        return RoundResult(
+            self.id,
+            status,
+            ends,
+            left,
+            table,
+            result.stopped,
+            result.seconds,
+            sum(one.blocks for one in result.readers),
+            sum(one.bytes for one in result.readers),
+        )
+
+
+LEFT_TOLD_MAX = 100
+"""Faults that are kept with the record of the job; the ranges are all kept with the copies."""
+
+
+@contextmanager
+def open_round(
+    catalog: Catalog, verb: str, trip: Trip, schedule: Schedule, unwoven: Unwoven | None = None
+) -> Iterator[Round]:
+    """Opens everything that the round needs; what it is to write stands in the catalog from here on. With `unwoven`,
+    the round's only restore media agent reads what that says.
+
+    Raises
+    ------
+    UsageError
+        The machine has not the memory.
+    HeldError
+        A drive is in another process's hands.
+    """
+    job_id = new_id()
+    hung: set[str] = set()
+    with ExitStack() as stack:
+        devices: dict[str, Device] = {}
+        for name in map(str, schedule.drive_names):
+            if unwoven is not None and name == unwoven.drive:
+                devices[name] = unwoven.open()
+            else:
+                devices[name] = open_configured(trip.config.drives[name])
+            stack.callback(leave, devices[name], hung)
+        objects = Objects(_Nobody())
+        reads = {}
+        writes: dict[int, list[Object]] = defaultdict(list)
+        restore_rows = [row for row, agent in enumerate(schedule.agents) if agent["kind"] == Kind.RESTORE]
+        for row in restore_rows:
+            mounts = Mounts(trip.config.drives, catalog.volume, devices)
+            name = str(schedule.agent_names[row])
+            buffers = dict(zip(trip.config.agents[name].buffers, schedule.fed_by(row), strict=True))
+            carried = [one for one in trip.carried if one.agent == name]
+            for one in carried:
+                writes[buffers[one.buffer]].append(one.object)
+            wants = _wants(objects, carried, buffers)
+            if unwoven is None:
+                reads[row] = Reads(wants, passes_of(catalog, carried), mounts)
+            else:
+                reads[row] = unwoven.reads(schedule, wants, buffers, mounts)
+        tapes: dict[int, Tape] = {**writers(schedule, devices, JobLedger(catalog, job_id), objects, job_id)}
+        if unwoven is not None:
+            tapes.update(unwoven.tapes)
+        job = Job(schedule, tapes, (), objects, reads=reads)
+        if unwoven is not None:
+            unwoven.begin(job.arena)
+        catalog.begin_job(job_id, kind=verb, groups=list(trip.groups))
+        for stream, written in places(schedule).items():
+            for item in writes[stream]:
+                for place in written:
+                    _begin_copy(catalog, item, place, job_id)
+        try:
+            yield Round(schedule, catalog, job_id, job, _expected(schedule, trip))
+        finally:
+            hung |= {drive_of(schedule, row) for row in job.hung}
+
+
+def _expected(schedule: Schedule, trip: Trip) -> dict[int, int]:
+    expected: dict[str, int] = defaultdict(int)
+    for one in trip.carried:
+        share = round((one.object.bytes or 0) * one.blocks / (one.object.blocks or one.blocks))
+        writers = {place.agent for place in targets(trip.config, f"{one.agent}.{one.buffer}")}
+        for agent in (one.agent, *writers):
+            expected[agent] += share
+    return {row: expected[str(name)] for row, name in enumerate(schedule.agent_names)}
+
+
+def _wants(objects: Objects, carried: Sequence[Carried], buffers: Mapping[str, int]) -> list[Want]:
+    wants = []
+    for one in carried:
+        stream = buffers[one.buffer]
+        item = objects.known(
+            id=one.object.id,
+            source=one.object.source,
+            stream=stream,
+            as_of_ns=one.object.as_of,
+            content=one.object.content,
+            level=one.object.level,
+            parent=one.object.parent,
+            blocks=one.object.blocks or 0,
+            bytes=one.object.bytes or 0,
+        )
+        wants.append(Want(item.id, stream, item.number, one.source.agent, one.source.id))
+    return wants
+
+
+def _begin_copy(catalog: Catalog, item: Object, place: Place, job: UUID) -> None:
+    """This job writes that copy: one that an earlier job began and did not end, or a new one."""
+    unfinished = unfinished_copy(item, place)
+    if unfinished is None:
+        catalog.add_copy(item.id, job=job, place=place)
+    else:
+        catalog.resume_copy(unfinished.id, job=job)
+
+
+def unfinished_copy(item: Object, place: Place) -> Copy | None:
+    """The newest copy that an agent has begun to write in a drive, and that lacks blocks."""
+    owing = [
+        copy
+        for copy in item.copies
+        if (copy.agent, copy.drive) == (place.agent, place.drive) and copy.status in ("partial", "missing")
+    ]
+    return owing[-1] if owing else None
+
+
+class _Nobody:
+    """Objects that are carried were made long ago: nothing becomes of them."""
+
+    def object_begun(self, item: object) -> None: ...
+
+    def object_ended(self, item: object) -> None: ...
+
+    def object_digest(self, item: object) -> None: ...
