@@ -16,7 +16,7 @@ CFLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden", "-D_GNU_
 INCLUDED = ("device.h", "devio.h", "nulldev.h", "spooldev.h", "trouble.h", "vtape.h", "vtape_data.h", "vtape_index.h")
 SOURCES = ("nulldev.c", "spooldev.c", "trouble.c", "vtape.c", "vtape_data.c", "vtape_index.c")
 
-# What Python uses of device.h, devio.h, vtape.h, nulldev.h, spooldev.h and trouble.h; the compiler checks it against them.
+# What Python uses of device.h, devio.h, and the headers of the drives; the compiler checks it against them.
 CDEF = """
     #define TL_DEVICE_ABI ...
     #define TL_VTAPE_BLOCK_BYTES_MAX ...

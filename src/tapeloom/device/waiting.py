@@ -90,7 +90,7 @@ class WaitingDrive(NativeDrive):
 def _reserved(folder: Path | None, bytes: int) -> int:
     """A file of so many bytes that nobody can open."""
     if folder is None:
-        return os.memfd_create("tapeloom-spool", os.MFD_CLOEXEC)
+        return _in_memory(bytes)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = _nameless(folder)
@@ -102,10 +102,29 @@ def _reserved(folder: Path | None, bytes: int) -> int:
     try:
         os.posix_fallocate(fd, 0, bytes)
     except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return fd  # this file system cannot reserve: a write tells
         os.close(fd)
         raise UsageError(
             f"the spool folder {folder} has no room for {rough_bytes(bytes)} ({error.strerror}): free some, name "
             "another one as spool in [server], or take a smaller --spool, which may mean more passes"
+        ) from error
+    return fd
+
+
+def _in_memory(bytes: int) -> int:
+    """Allocated now: memory that cannot be had later would end the process."""
+    have = os.sysconf("SC_AVPHYS_PAGES") * PAGE_BYTES
+    fd = os.memfd_create("tapeloom-spool", os.MFD_CLOEXEC)
+    try:
+        if bytes > have:
+            raise OSError(errno.ENOMEM, f"{rough_bytes(have)} are free")
+        os.posix_fallocate(fd, 0, bytes)
+    except OSError as error:
+        os.close(fd)
+        raise UsageError(
+            f"this machine has not the memory for a spool of {rough_bytes(bytes)} ({error.strerror}): leave "
+            "--in-memory out, or take a smaller --spool, which may mean more passes"
         ) from error
     return fd
 

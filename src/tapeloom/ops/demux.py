@@ -20,8 +20,8 @@ import numpy as np
 from tapeloom.catalog import Catalog, Copy, CopyStatus, JobRow, Object, Volume, VolumeState
 from tapeloom.catalog.damage import without
 from tapeloom.compile import compile_job
-from tapeloom.compile.passes import PassPlan, SourceVolume, plan_passes
 from tapeloom.compile.passes import Pass as PlannedPass
+from tapeloom.compile.passes import PassPlan, SourceVolume, plan_passes
 from tapeloom.config import Config
 from tapeloom.config.faults import nearest, quoted
 from tapeloom.device.waiting import WaitingDrive
@@ -32,8 +32,9 @@ from tapeloom.ops.demuxplan import DemuxPlan, planned_pass
 from tapeloom.ops.mounts import timing_of
 from tapeloom.ops.owed import Debt, Unpaid, all_of, held_of, missing_in
 from tapeloom.ops.rounds import Carried, RoundResult, Span, open_round, passes_of, with_room
-from tapeloom.ops.unweaving import SPOOL, VERB, Unit, Unwoven, place_of, steps_of, trip_of, unit_runs
+from tapeloom.ops.unweaving import SPOOL, VERB, Unit, Unwoven, place_of, steps_of, trip_of
 from tapeloom.runtime import Ending
+from tapeloom.volume.runs import BLOCKS, OBJECT, POSITION
 
 ANEW = "it was cut short, and would stand in two pieces: the same command writes it anew"
 
@@ -104,13 +105,13 @@ class Demuxing:
         return [unit for unit in units if unit.members]
 
     def _source_of(self, item: Object) -> Copy | None:
-        """Its copy on the volumes; of several the one that has most of it."""
+        """Its copy on the volumes, of a file index also beside them; of several the one that has most of it."""
         found = [
             copy
             for copy in item.copies
             if copy.drive == self._source
             and copy.status not in (CopyStatus.RETIRED, CopyStatus.MISSING)
-            and not self._labels.isdisjoint(copy.volumes)
+            and (item.is_index or not self._labels.isdisjoint(copy.volumes))
         ]
         held = {copy.id: sum(last - first + 1 for first, last in self._held(item, copy)) for copy in found}
         return max(found, key=lambda copy: (held[copy.id], -copy.id), default=None)
@@ -132,8 +133,8 @@ class Demuxing:
             if copy.status not in (CopyStatus.PARTIAL, CopyStatus.MISSING):
                 continue
             missing = self._catalog.missing(copy.id)
-            if wanted and copy.volumes and missing and without(missing, given) == missing:
-                self._mending.append(Debt(item.id, place_of(copy.drive)))
+            if wanted and copy.volumes and without(missing, given) == missing:
+                self._mending += [Debt(item.id, place_of(copy.drive))] if missing else []
                 wanted = False
             else:
                 self._stale.append(copy.id)
@@ -170,12 +171,13 @@ class Demuxing:
 
     def _plan(self, units: Sequence[Unit]) -> PassPlan:
         carried = [one for unit in units for one in unit.members]
-        unit_of = [number for number, unit in enumerate(units) for _ in unit.members]
-        runs = {one.label: list(unit_runs(one.runs, unit_of)) for one in passes_of(self._catalog, carried)}
-        volumes = [
-            SourceVolume(one.label, self._place_bytes, np.array(runs.get(one.label, []), np.int64).reshape(-1, 3))
-            for one in self._read
-        ]
+        unit_of = np.array([number for number, unit in enumerate(units) for _ in unit.members], np.int64)
+        runs = {
+            one.label: np.column_stack((unit_of[one.runs[:, OBJECT]], one.runs[:, [POSITION, BLOCKS]]))
+            for one in passes_of(self._catalog, carried)
+        }
+        nothing = np.zeros((0, 3), np.int64)
+        volumes = [SourceVolume(one.label, self._place_bytes, runs.get(one.label, nothing)) for one in self._read]
         drives = self._config.drives
         targets = [timing_of(drives[target]) for target in self._targets]
         return plan_passes(volumes, timing_of(drives[self._source]), targets, self._spool_bytes)
@@ -249,7 +251,12 @@ class Demuxing:
         trip = trip_of(self._config, self._source, self._targets, planned, self._units)
         if not trip.carried:
             return None
-        trip = replace(trip, config=with_room(trip.config, self._catalog, (one.source for one in trip.carried)))
+        trip = replace(
+            trip,
+            config=with_room(trip.config, self._catalog, (one.source for one in trip.carried)),
+            # as they are now: parts of them have been retired
+            carried=tuple(replace(one, object=self._catalog.object(one.object.id)) for one in trip.carried),
+        )
         rows = {volume.label: row for row, volume in enumerate(self._read)}
         steps = steps_of(self._catalog, trip, planned, self._units, rows)
         blocks = sum(way.spooled_blocks for way in planned.ways)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from tapeloom.runtime.reading import Mounts
 from tapeloom.runtime.splitting import Reads, Want
 from tapeloom.runtime.unweaving import Leaving, Taking, Unweaving, WaitingTape
 from tapeloom.schedule import Schedule
-from tapeloom.volume.runs import BLOCKS, OBJECT, POSITION, SEQ, Runs
+from tapeloom.volume.runs import BLOCKS, POSITION, SEQ, Runs
 
 VERB = "demux"
 SPOOL = "(spool)"
@@ -106,7 +106,7 @@ def trip_of(config: Config, source: str, targets: Sequence[str], planned: Planne
         agents.append(replace(spool, checkpoint_seconds=SPOOL_TURN_SECONDS))
     agents.insert(0, media_agent(config, reader, "restore", VERB, source, buffers))
     kinds: tuple[Kind, ...] = ("restore", "copy")
-    groups = {
+    groups: dict[tuple[str, str], Group] = {
         (kind, VERB): Group(kind, VERB, tuple(agent.name for agent in agents if agent.kind == kind)) for kind in kinds
     }
     wired = replace(config, drives=drives, agents={one.name: one for one in agents}, groups=groups, lines={})
@@ -149,20 +149,15 @@ def _between(runs: Runs, row: int, begin: Where, end: Where) -> Runs:
     """The parts of a volume's runs from one place up to another."""
     if not begin[0] <= row <= end[0]:
         return runs[:0]
-    start, stop = runs[:, POSITION], runs[:, POSITION] + runs[:, BLOCKS]
-    if row == begin[0]:
-        start = np.maximum(start, begin[1])
+    lowest = begin[1] if row == begin[0] else 0
+    first = np.searchsorted(runs[:, POSITION] + runs[:, BLOCKS], lowest, side="right")
+    upto = np.searchsorted(runs[:, POSITION], end[1]) if row == end[0] else len(runs)
+    parts: Runs = runs[first:upto].copy()
+    start = np.maximum(parts[:, POSITION], lowest)
+    stop = parts[:, POSITION] + parts[:, BLOCKS]
     if row == end[0]:
         stop = np.minimum(stop, end[1])
-    kept = start < stop
-    parts: Runs = runs[kept]
-    parts[:, SEQ] += start[kept] - parts[:, POSITION]
-    parts[:, BLOCKS] = (stop - start)[kept]
-    parts[:, POSITION] = start[kept]
+    parts[:, SEQ] += start - parts[:, POSITION]
+    parts[:, BLOCKS] = stop - start
+    parts[:, POSITION] = start
     return parts
-
-
-def unit_runs(runs: Runs, unit_of: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Runs of a volume as the plan wants them: number of the unit, position, blocks."""
-    for index, position, blocks in runs[:, [OBJECT, POSITION, BLOCKS]].tolist():
-        yield unit_of[index], position, blocks
