@@ -25,6 +25,8 @@ class Sizes:
     many_files: int
     rows: int
     """Of the file index."""
+    chain_bytes: int
+    """Of the full object that is consolidated with its increments."""
     curve_blocks: int
     """Of each object of the restore curve."""
     curve_streams: tuple[int, ...]
@@ -43,6 +45,7 @@ FULL = Sizes(
     small_files=100_000,
     many_files=300_000,
     rows=10_000_000,
+    chain_bytes=2_000_000_000,
     curve_blocks=2048,
     curve_streams=(1, 2, 4, 8, 16, 32),
     curve_runs=(1, 4, 16, 64, 256),
@@ -59,6 +62,7 @@ QUICK = Sizes(
     small_files=1000,
     many_files=2000,
     rows=50_000,
+    chain_bytes=20_000_000,
     curve_blocks=256,
     curve_streams=(1, 4),
     curve_runs=(1, 16),

@@ -6,6 +6,8 @@ import gc
 import mmap
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Rig
 from sizes import Sizes
 from test_backup import archive
-from usage import Cost, measured
+from test_memory import PROGRAM
+from usage import Cost, Usage, measured
 
 from tapeloom.catalog import Catalog
 from tapeloom.config import Config, load
-from tapeloom.limits import BLOCK_BYTES_DEFAULT
+from tapeloom.limits import BLOCK_BYTES_DEFAULT, MIB
 from tapeloom.ops.backup import open_backup
 from tapeloom.ops.copying import open_copying
 from tapeloom.ops.rounds import Round
@@ -45,7 +48,7 @@ class Eight:
         return file
 
     def stretches(self, sources: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Where the objects of these sources stand, as numbers of blocks in the tape's file: first, and behind the last.
+        """Where the objects of these sources stand, in blocks of the tape's file: the first, and behind the last.
         Short blocks and filemarks before them are taken for whole ones, as far as the file reaches."""
         with Catalog.open(self.folder / "state", readonly=True) as catalog:
             copies = [item.copies[0] for item in catalog.objects(indexes=True) if item.source in sources]
@@ -86,6 +89,8 @@ class Case:
         self._stretches = list(eight.stretches(objects))
         self.requests: list[tuple[int, int]] = []
         self.write_blocks = 0
+        self._moving = Usage()
+        self.moving = Cost(0, self._moving)
 
     def _configure(self, objects: Sequence[str]) -> Config:
         rig = Rig(self._folder, {"R": f"vtape:{self._eight.folder / 'R'}"}, [])
@@ -100,6 +105,7 @@ class Case:
             fed_by = f"C{stage}"
         with file.open("a") as more:
             more.write("\n".join(lines) + "\n")
+        self.file = file
         return load(file)
 
     def forget(self) -> None:
@@ -112,19 +118,21 @@ class Case:
                 os.truncate(index, HEAD_BYTES)
         gc.collect()  # a job refers to itself: the memory of the one before goes now
 
-    def copy(self) -> tuple[Cost, float]:
-        """What it costs from reading the catalog to the last receipt, and the seconds of that in which blocks move."""
+    def copy(self) -> Cost:
+        """What it costs from reading the catalog to the last receipt; `moving` is what of that moving blocks cost."""
         self.forget()
         with measured() as usage, open_copying(self.config) as copying:
             result = copying.run(self._watch)
         assert result.well, result
         assert len(result.rounds) == 1
-        return Cost(result.bytes, usage), result.seconds
+        self.moving = Cost(result.bytes, self._moving)
+        return Cost(result.bytes, usage)
 
     @contextmanager
     def _watch(self, running: Round) -> Iterator[Callable[[], None]]:
         """Notes in which requests blocks are read and written: the plain ways use the same."""
-        yield lambda: None
+        with measured() as self._moving:
+            yield lambda: None
         reader, *writers = (running.job.agent_statistics(row) for row in range(len(running.schedule.agents)))
         at_once = -(-reader.blocks // reader.calls)
         self.write_blocks = max(-(-one.blocks // one.calls) for one in writers)
@@ -169,20 +177,36 @@ def test_copying(
         costs.append(
             {(c, t): case.plain(plain, memory, check=c, threads=t) for c in (False, True) for t in (False, True)}
         )
-        case.forget()
 
     def run() -> None:
-        cost, moving = case.copy()
+        cost = case.copy()
         key, was = f"copy_{objects}_{targets}", costs[-1]
         rate = cost.gb_per_second
         note(f"{key}_rate", rate / was[False, True].gb_per_second)
         note(f"{key}_rate_checked", rate / was[True, True].gb_per_second)
-        note(f"{key}_moving", cost.bytes / moving / 1e9 / was[False, True].gb_per_second)
+        note(f"{key}_moving", case.moving.gb_per_second / was[False, True].gb_per_second)
         note(f"{key}_cpu", cost.cpu_per_gb / was[False, False].cpu_per_gb)
         note(f"{key}_cpu_checked", cost.cpu_per_gb / was[True, False].cpu_per_gb)
+        note(f"{key}_cpu_moving", case.moving.cpu_per_gb / was[True, False].cpu_per_gb)
         note(f"{key}_gbs", rate)
         note(f"{key}_plain_gbs", was[False, True].gb_per_second)
         note(f"{key}_cpu_gb", cost.cpu_per_gb)
 
-    benchmark.pedantic(run, setup=setup, rounds=min(int(os.environ.get("ROUNDS", 5)), sizes.rounds))
+    benchmark.pedantic(run, setup=setup, rounds=min(5, sizes.rounds))
+    shutil.rmtree(scratch / "copying")
+
+
+def test_memory_of_copying(
+    benchmark: BenchmarkFixture, note: Callable[[str, float], None], scratch: Path, eight: Eight, sizes: Sizes
+) -> None:
+    case = Case(eight, scratch / "copying", [f"D{row}" for row in range(8)], 2)
+    command = [sys.executable, "-c", PROGRAM, "-c", str(case.file), "copy"]
+
+    def run() -> None:
+        with open_copying(case.config) as copying:
+            planned = copying.plan().memory
+        ended = subprocess.run(command, check=True, capture_output=True, text=True)
+        note("copy_memory", (int(ended.stdout.split()[-1]) * 1024 - planned) / MIB)
+
+    benchmark.pedantic(run, setup=case.forget, rounds=min(3, sizes.rounds))
     shutil.rmtree(scratch / "copying")

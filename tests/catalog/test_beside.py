@@ -60,5 +60,7 @@ def test_what_cannot_be_removed_holds_nobody_up(dead: World) -> None:
     path = index_path(dead.state, dead.died, sealed=False)  # type: ignore[attr-defined]
     make_folder(path)
     path.mkdir()
+    others = [put(path.with_name(f"{dead.whole}.parquet.part")), put(path.with_name(f"{new_id()}.parquet.part"))]  # type: ignore[attr-defined]
     dead.reopen()
+    assert [each for each in others if each.exists()] == []
     assert dead.catalog.job(dead.job).status is JobStatus.INTERRUPTED

@@ -104,6 +104,7 @@ def test_objects_as_json(world: World) -> None:
         "level": "full",
         "as_of": "2023-11-14T22:13:20.123456789Z",
         "parent": None,
+        "stands_for": None,
         "bytes": 5000,
         "files": 5,
         "digest": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import sqlite3
@@ -27,6 +28,19 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 def test_the_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     Catalog.open(tmp_path / "deep" / "state").close()
     assert stat.S_IMODE((tmp_path / "deep" / "state").stat().st_mode) == 0o700
+
+
+def test_a_lock_that_cannot_say_whose_it_is_holds_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the disk is full."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    Catalog.open(tmp_path).close()
+    monkeypatch.setattr(os, "pwrite", full)
+    with Catalog.open(tmp_path), pytest.raises(HeldError, match="in use by another process"):
+        Catalog.open(tmp_path)
+    Catalog.open(tmp_path).close()
 
 
 def test_a_reader_needs_a_catalog_and_cannot_write(tmp_path: Path) -> None:

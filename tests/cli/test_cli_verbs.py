@@ -20,7 +20,7 @@ from tapeloom.cli.main import main
 from tapeloom.ops.demo import differences
 
 OBJECT_KEYS = [
-    *("id", "source", "job", "level", "as_of", "parent", "bytes", "files"),
+    *("id", "source", "job", "level", "as_of", "parent", "stands_for", "bytes", "files"),
     *("digest", "codec", "key", "status", "copies"),
 ]
 COPY_KEYS = ["agent", "group", "drive", "volumes", "status", "damage"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,43 @@ def test_a_damaged_one_is_replaced(week: Week, capsys: pytest.CaptureFixture[str
     assert rows(week, 0) == before
 
 
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "nothing but zeros": lambda data: bytes(len(data)),
+    "inside": lambda data: data[:20] + b"\xff" * 100 + data[120:],
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_whatever_has_become_of_it(week: Week, how: str) -> None:
+    """Damage inside shows only where one looks there, after the index was opened."""
+    before = rows(week, 0)
+    path = week.index(0)
+    path.write_bytes(DAMAGE[how](path.read_bytes()))
+    plan = plan_restore(week.world.config, Request("D1"))
+    assert not plan.indexed, "a dry run touches no tape"
+    assert any("cannot be used" in remark for remark in plan.remarks)
+    result = restore_as_asked(week.world.config, Request("D1"), week.world.folder / "out")
+    assert result.exit_status == 0
+    assert (week.world.folder / "out" / "file-3").read_bytes() == (
+        week.world.folder / "data" / "D1" / "file-3"
+    ).read_bytes()
+    assert rows(week, 0) == before
+    assert sum("put back" in remark for remark in result.remarks) == 1
+
+
+@pytest.mark.parametrize("week", ["clear"], indirect=True)
+def test_what_is_damaged_inside_says_how_to_mend_it(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    _, listed, _ = week.says(capsys, "files", str(week.items[0].id))
+    week.index(0).write_bytes(DAMAGE["inside"](week.index(0).read_bytes()))
+    status, _, said = week.says(capsys, "files", str(week.items[0].id))
+    assert status != 0
+    assert f"{week.index(0)} is no whole file index" in said
+    assert "remove the file, and the copy of the index that is on tape takes its place" in " ".join(said.split())
+    week.index(0).unlink()
+    assert week.says(capsys, "files", str(week.items[0].id))[:2] == (0, listed)
+
+
 def test_a_state_is_restored_by_indexes_from_tape(week: Week) -> None:
     for n in (0, 1):
         week.index(n).unlink()
@@ -100,6 +138,17 @@ def test_a_state_is_restored_by_indexes_from_tape(week: Week) -> None:
     assert {path.name for path in (week.world.folder / "out").iterdir()} == {"file-2", "new"}
     assert sum("put back" in remark for remark in result.remarks) == 2
     assert plan_restore(week.world.config, Request("D1")).indexed
+
+
+def test_a_dry_run_into_a_folder_brings_nothing(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    target = week.world.folder / "out"
+    target.mkdir()
+    week.index(1).unlink()
+    status, told, said = week.says(capsys, "restore", "D1", "--to", str(target), "--in-place", "--dry-run")
+    assert status == 0
+    assert f"is not known: the file index of object {week.items[1].id} is not there" in " ".join(told.split())
+    assert "put back" not in told + said
+    assert not week.index(1).exists()
 
 
 def test_from_another_copy(week: Week, capsys: pytest.CaptureFixture[str]) -> None:

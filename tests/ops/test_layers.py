@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tapeloom.catalog import Copy, CopyStatus, Damage
 from tapeloom.ops.choose import layers
-from tapeloom.runtime.reading import Segment
+from tapeloom.runtime.reading import Segment, clip, cut
 from tapeloom.volume.harm import Harm
 
 BLOCKS = 12
@@ -60,3 +61,30 @@ def test_each_block_from_its_best_place(states: list[list[int]]) -> None:
 def _copy_of(part: Segment, seq: int) -> int:
     assert part.position + seq - part.seq == 100 * part.copy_id + seq
     return part.copy_id
+
+
+class Counted(Sequence[Any]):
+    """A sequence that counts how often somebody looks at one of its items."""
+
+    def __init__(self, items: Sequence[Any]):
+        self._items = items
+        self.looked = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, at: Any) -> Any:
+        self.looked += 1
+        return self._items[at]
+
+
+def test_what_lies_before_is_not_gone_through_again_and_again() -> None:
+    many = 1000
+    parts = [Segment(VOLUMES[0], "1", "A", 10 * n, 10 * n, 5, 1) for n in range(many)]
+    spans = Counted([(10 * n + 1, 10 * n + 2) for n in range(many)])
+    inside, outside = cut(parts, spans)
+    assert (len(inside), len(outside)) == (many, 2 * many)
+    assert spans.looked < 10 * many
+    segments = Counted(parts)
+    assert [part.seq for part in clip(segments, 10 * (many - 1) + 3, 10 * many)] == [10 * (many - 1) + 3]
+    assert segments.looked < 50

@@ -170,7 +170,7 @@ def test_a_target_that_fails(filled: World) -> None:
     configure(filled, R3='"vtape:tapes/R3?fail_write=30"')
     volumes = labels(filled)
     result = move(filled, Verb.COMPACT, volumes)
-    assert (result.exit_status, result.emptied, result.kept) == (1, [], volumes)
+    assert (result.exit_status, result.emptied, result.kept) == (3, [], volumes)
     assert "scratch" not in states(filled)
     configure(filled)
     assert move(filled, Verb.COMPACT, volumes).emptied == volumes

@@ -102,6 +102,20 @@ def test_many_blocks_of_two_copies(coded: Coded) -> None:
     assert {fault.copy for fault in result.faults} == {"A", "M1"}
 
 
+def test_each_block_is_named_once_where_a_volume_is_away_too(coded: Coded) -> None:
+    bad = first_coded(coded, after=9)
+    coded.spoil("M1", bad)
+    (tape,) = coded.world.tapes("R1")
+    tape.rename(tape.with_name("away"))
+    result = coded.restored()
+    assert coded.identical()
+    away = [fault for fault in result.faults if fault.copy == "A"]
+    named = [seq for fault in away for seq in range(fault.where.seq, fault.where.last + 1)]
+    assert named == list(range(coded.world.object("D1").blocks or 0))
+    assert [fault.seq for fault in result.faults if fault.copy == "M1"] == [bad]
+    assert str(away[0]).startswith(f"blocks 0 to {bad} on A's volume R1-0001, position ")
+
+
 def test_where_no_copy_has_it_the_rest_is_had(coded: Coded) -> None:
     bad = first_coded(coded)
     for agent in DRIVES:

@@ -1,10 +1,30 @@
-"""An archive in a file that is read as it comes off a tape."""
+"""An archive that waits in a file, and is read as it comes off a tape."""
 
 from __future__ import annotations
 
 import os
 
 WINDOW_BYTES = 256 << 10
+
+
+class Filing:
+    """Fills the open file *fd*, which stays the caller's."""
+
+    def __init__(self, fd: int):
+        self._fd = fd
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        """What follows; each piece but the last has WINDOW_BYTES. Raises OSError."""
+        left = memoryview(piece)
+        while left:
+            written = os.pwrite(self._fd, left, self._size)
+            self._size += written
+            left = left[written:]
+
+    def archive(self) -> FiledArchive:
+        """All of it, to be read."""
+        return FiledArchive(self._fd, self._size)
 
 
 class FiledArchive:
@@ -21,7 +41,7 @@ class FiledArchive:
 
     def peek(self) -> memoryview:
         if not self._window and self._next < self._size:
-            window = os.pread(self._fd, min(WINDOW_BYTES, self._size - self._next), self._next)
+            window = self._load(self._next, self._size - self._next)
             if not window:
                 raise OSError(f"it ends at byte {self._next}, where it had {self._size}")
             self._window = memoryview(window)
@@ -48,6 +68,10 @@ class FiledArchive:
             self.consume(written)
             done += written
         return done
+
+    def _load(self, at: int, bytes_max: int) -> bytes:
+        """What stands from byte *at* on, at least one byte of it."""
+        return os.pread(self._fd, min(WINDOW_BYTES, bytes_max), at)
 
     def skip(self, bytes: int) -> int:
         here = min(bytes, len(self._window))

@@ -73,7 +73,8 @@ def _clean(folder: Path, interrupted: Collection[UUID]) -> None:
                 or _IN_THE_MAKING.fullmatch(name)
                 or (quiet and _BEING_PUT_THERE.fullmatch(name))
             ):
-                os.unlink(name, dir_fd=fd)
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=fd)
     finally:
         os.close(fd)
 

@@ -125,6 +125,7 @@ class Catalog(Queries):
         parent: UUID | None = None,
         codec: str | None = None,
         key: str | None = None,
+        stands_for: UUID | None = None,
     ) -> None:
         """An object begins. To be called before its first block is written, so that no block on tape is a stranger."""
         with self._database.writing() as t:
@@ -143,6 +144,7 @@ class Catalog(Queries):
                     "troubles": "[]",
                     "codec": codec,
                     "key": key,
+                    "stands_for": None if stands_for is None else str(stands_for),
                 }
             ).execute()
             for place in copies:

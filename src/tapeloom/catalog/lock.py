@@ -29,15 +29,17 @@ class StateLock:
             holder = os.read(self._fd, 4096).decode(errors="replace").strip()
             os.close(self._fd)
             raise HeldError(f"the state folder {path.parent} is in use by {holder or 'another process'}") from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(
-            self._fd, f"process {os.getpid()}: {_one_line(shlex.join(sys.orig_argv))}\n".encode(errors="replace"), 0
-        )
         _held.add(self)
+        with contextlib.suppress(OSError):  # a full disk; the lock is held, though it does not say by whom
+            os.ftruncate(self._fd, 0)
+            os.pwrite(
+                self._fd, f"process {os.getpid()}: {_one_line(shlex.join(sys.orig_argv))}\n".encode(errors="replace"), 0
+            )
 
     def release(self) -> None:
         _held.discard(self)
-        os.ftruncate(self._fd, 0)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
     def forget(self) -> None:

@@ -48,8 +48,8 @@ class Queries:
     # Objects and copies
 
     def objects(self, source: str | None = None, *, indexes: bool = False) -> list[Object]:
-        """All objects, or one source's, oldest `as_of` first; file indexes only with `indexes`. NotFound: no object of
-        such a source was ever begun."""
+        """All objects, or one source's, oldest `as_of` first, and what stands for an object right behind it; file
+        indexes only with `indexes`. NotFound: no object of such a source was ever begun."""
         with self._database.reading() as t:
             kinds = None if indexes else t.objects.content != int(Content.INDEX)
             if source is None:

@@ -24,7 +24,7 @@ def objects(t: Any, where: Any) -> list[Object]:
     query = (
         t.objects.select(*[getattr(t.objects, name) for name in schema.OBJECT], t.sources.name.alias("source_name"))
         .join(t.sources, on=(t.objects.source == t.sources.id))
-        .order_by(t.objects.as_of, t.objects.id)
+        .order_by(t.objects.as_of, t.objects.stands_for.is_null(False), t.objects.id)
     )
     rows = list((query if where is None else query.where(where)).dicts())
     held: Mapping[UUID, list[Copy]] = defaultdict(list)
@@ -53,6 +53,7 @@ def objects(t: Any, where: Any) -> list[Object]:
             step=row["step"],
             codec=row["codec"],
             key=row["key"],
+            stands_for=_id(row["stands_for"]),
             pieced=row["outcome"] == Outcome.WHOLE.value
             and damage.in_pieces(held[UUID(row["id"])], row["blocks"], partial(spans, t)),
         )

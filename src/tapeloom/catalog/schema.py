@@ -159,30 +159,14 @@ MIGRATIONS: Sequence[Migration] = (first, second, third, fourth, fifth)
 APPLICATION_ID = 0x544C4F4D
 """`TLOM`: marks the file as a catalog of tapeloom (PRAGMA application_id)."""
 
-OBJECT = [
-    "id",
-    "job",
-    "content",
-    "level",
-    "as_of",
-    "parent",
-    "outcome",
-    "blocks",
-    "bytes",
-    "files",
-    "digest",
-    "troubles",
-    "step",
-    "codec",
-    "key",
-    "stands_for",
-]
+_OBJECT = "id job content level as_of parent outcome blocks bytes files digest troubles step codec key stands_for"
+OBJECT = _OBJECT.split()
 """What of an object is shown as it stands."""
 
 _COLUMNS = {
     "sources": "id name",
     "jobs": "id kind groups status started_at ended_at report",
-    "objects": f"{' '.join(OBJECT)} source",
+    "objects": f"{_OBJECT} source",
     "copies": "id object job writer agent agent_group drive status",
     "volumes": "id label drive cartridge state sequence previous block_bytes made_at end_position",
     "receipts": "id copy volume job filemark first_seq last_seq blocks bytes runs given_at",

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from tapeloom.ops.owed import Unpaid
 
 
-def put_copy_plan(plan: CopyPlan, json_wanted: bool) -> None:
+def put_copy_plan(plan: CopyPlan, json_wanted: bool) -> int:
+    """Gives the exit status: 1 where something that is wanted cannot be had."""
     if json_wanted:
         put_json(plan.as_json())
-        return
+    else:
+        _put_copy_plan(plan)
+    return 1 if plan.unpaid else 0
+
+
+def _put_copy_plan(plan: CopyPlan) -> None:
     for count, one in enumerate(plan.rounds, 1):
         if count > 1:
             put()
@@ -81,7 +87,7 @@ def _put_round(one: PlannedRound) -> None:
 
 def put_copied(result: CopyResult, json_wanted: bool) -> None:
     if json_wanted:
-        put_json(_as_json(result))
+        put_json(copied_as_json(result))
         return
     _put_copied(result)
 
@@ -89,7 +95,7 @@ def put_copied(result: CopyResult, json_wanted: bool) -> None:
 def put_moved(result: MoveResult, json_wanted: bool) -> None:
     if json_wanted:
         put_json(
-            _as_json(result.copied)
+            copied_as_json(result.copied)
             | {
                 "emptied": result.emptied,
                 "kept": result.kept,
@@ -147,7 +153,7 @@ def _untold(unpaid: Sequence[Unpaid]) -> list[str]:
     return [str(one) for one in unpaid if not (one.object.is_index and (one.object.parent, one.place) in told)]
 
 
-def _as_json(result: CopyResult) -> dict[str, Any]:
+def copied_as_json(result: CopyResult) -> dict[str, Any]:
     return {
         "jobs": [str(one.job) for one in result.rounds],
         "copies": [

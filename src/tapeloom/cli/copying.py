@@ -73,8 +73,7 @@ def copy(
         from tapeloom.cli.copied import put_copied, put_copy_plan
 
         if dry_run:
-            put_copy_plan(copying.plan(), json_wanted)
-            return 0
+            return put_copy_plan(copying.plan(), json_wanted)
         result = copying.run(watching)
     put_copied(result, json_wanted)
     return result.exit_status

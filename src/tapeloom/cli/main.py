@@ -34,6 +34,8 @@ VERBS: Final = {
     "compact": "moving",
     "refresh": "moving",
     "migrate": "moving",
+    "demux": "unweaving",
+    "consolidate": "consolidating",
     "volumes": "listing",
     "jobs": "listing",
     "demo": "trying",

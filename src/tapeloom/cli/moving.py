@@ -87,8 +87,7 @@ def _move(
     with ExitStack() as stack:
         moving = enter_when_free(stack, lambda: open_moving(config, verb, volumes, to), wait_seconds)
         if dry_run:
-            put_copy_plan(moving.plan(), json_wanted)
-            return 0
+            return put_copy_plan(moving.plan(), json_wanted)
         result = moving.run(watching)
     put_moved(result, json_wanted)
     return result.exit_status

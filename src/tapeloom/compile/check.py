@@ -130,9 +130,20 @@ def _producers_split(draft: Draft) -> Iterator[Problem]:
                     yield _problem(draft, what, node, hint=f"chain a mirror's buffer to {quoted(str(other))}")
 
 
+def _is_drawn(draft: Draft, head: Node) -> bool:
+    """Whether its feeds say all that goes through it. What copying wires for itself chooses object by object: two of a
+    source may come from two drives, or go to different ones."""
+    agent = draft.agent(head)
+    return agent.kind != "restore" or head.name in agent.selections
+
+
 def _written_twice(draft: Draft) -> Iterator[Problem]:
     coupled = coupled_buffers(draft.graph)
-    feeds_of = {node: feeds for head, feeds in _heads(draft) for node in (head, *nx.descendants(coupled, head))}
+    feeds_of = {
+        node: feeds if _is_drawn(draft, head) else ()
+        for head, feeds in _heads(draft)
+        for node in (head, *nx.descendants(coupled, head))
+    }
     written: dict[tuple[str, str], Node] = {}
     for node in coupled:
         for feed in feeds_of[node] if draft.agent(node).kind != "restore" else ():

@@ -266,8 +266,8 @@ class Index:
     def _damaged(self, error: Exception) -> IndexDamaged:
         why = str(error).strip().partition("\n")[0].rstrip(":.")
         return IndexDamaged(
-            f"{self._name} is no whole file index ({why}); its object is not touched by that, and a copy of the index "
-            "stands on tape behind it"
+            f"{self._name} is no whole file index ({why}); its object is not touched by that: remove the file, and the "
+            "copy of the index that is on tape takes its place"
         )
 
 

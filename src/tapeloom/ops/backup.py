@@ -9,9 +9,9 @@ from uuid import UUID
 from tapeloom.catalog import Catalog, JobStatus, Outcome, Place
 from tapeloom.catalog.ledger import JobLedger
 from tapeloom.config import Config
-from tapeloom.errors import CatalogError
+from tapeloom.errors import CatalogError, UsageError
 from tapeloom.ident import new_id
-from tapeloom.ops.beginning import Beginning, begin
+from tapeloom.ops.beginning import Beginning, reserve, schedule_of
 from tapeloom.ops.levels import prune_snapshots
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.outcome import AgentEnd, BackupResult, agent_ends, agents_report, kept_troubles, troubles_by_source
@@ -57,6 +57,8 @@ class Backup:
             if self.job.result is not None:
                 with suppress(CatalogError):  # it may be what failed; then the next job says that this one broke off
                     self._finish(self.job.result, bug)
+            elif isinstance(bug, UsageError):  # the memory cannot be had after all: nothing has begun
+                self._catalog.finish_job(self.id, JobStatus.FAILED, report={"remarks": [str(bug)]})
             raise
         return self._finish(result)
 
@@ -104,9 +106,9 @@ class _Recorder:
         self._copies = copies
 
     def object_begun(self, item: JobObject) -> None:
-        # Whatever the clock says: a source's newest object is the one that was made last.
+        # Whatever the clock says: a source's newest object is the one that was read from it last.
         newest = self._catalog.newest_as_of(item.source)
-        if newest is not None and item.content != Content.INDEX:
+        if newest is not None and item.content != Content.INDEX and item.stands_for is None:
             item.as_of_ns = max(item.as_of_ns, newest + 1)
         self._catalog.add_object(
             item.id,
@@ -115,7 +117,8 @@ class _Recorder:
             as_of=item.as_of_ns,
             content=item.content,
             level=Level(item.level),
-            parent=item.parent,
+            parent=item.parent if item.stands_for is None else None,
+            stands_for=item.stands_for,
             codec=item.codec,
             key=item.key,
             copies=self._copies[item.stream],
@@ -145,6 +148,7 @@ def open_backup(
     on_waiting: Callable[[str], None] = lambda source: None,
     level: Level | None = None,
     beginning: Beginning | None = None,
+    kind: str = "backup",
 ) -> Iterator[Backup]:
     """Compiles, and opens everything that the job needs; nothing is written yet.
 
@@ -161,6 +165,8 @@ def open_backup(
         What the objects of files are to be; None: what the group of each says. A source's first is always full.
     beginning
         That of this very job, where the caller has made it already; it serves once.
+    kind
+        What the catalog calls the job.
 
     Raises
     ------
@@ -170,8 +176,7 @@ def open_backup(
         A drive or the state folder is in another process's hands.
     """
     here = producers or {}
-    begun = beginning or begin(config, groups, here)
-    schedule = begun.schedule
+    schedule = schedule_of(config, groups) if beginning is None else beginning.schedule
     job_id = new_id()
     hung: set[str] = set()
     with ExitStack() as stack:
@@ -194,8 +199,9 @@ def open_backup(
             from tapeloom.runtime.spool import SpoolDisk
 
             disk = stack.enter_context(SpoolDisk(config.server.spool, job_id, config.server.spool_max))
+        begun = beginning or reserve(schedule, here)  # no sooner: who waits for a state folder or a drive holds none
         job = Job(schedule, tapes, sources, objects, begun.memory, disk)
-        catalog.begin_job(job_id, kind="backup", groups=names)
+        catalog.begin_job(job_id, kind=kind, groups=names)
         backup = Backup(config, schedule, catalog, job_id, job, names, sources)
         try:
             yield backup

@@ -24,9 +24,13 @@ class Beginning:
     memory: arenas.Reserving
 
 
-def begin(config: Config, groups: Sequence[str] | None = None, producers: Collection[str] = ()) -> Beginning:
-    """The beginning of a job of these backup groups, all of them where None. `producers` are sources that are written
-    in this process.
+def begin(config: Config, groups: Sequence[str] | None = None) -> Beginning:
+    """The beginning of a job of these backup groups, all of them where None. Raises as `schedule_of`."""
+    return reserve(schedule_of(config, groups))
+
+
+def schedule_of(config: Config, groups: Sequence[str] | None = None) -> Schedule:
+    """The schedule of a job of these backup groups, all of them where None.
 
     Raises
     ------
@@ -37,6 +41,11 @@ def begin(config: Config, groups: Sequence[str] | None = None, producers: Collec
     for name, kind in zip(schedule.group_names, schedule.group_kinds, strict=True):
         if kind == Kind.RESTORE:
             raise UsageError(f"{config.shown}: restore.{name} is no backup group, which is what a backup starts from")
+    return schedule
+
+
+def reserve(schedule: Schedule, producers: Collection[str] = ()) -> Beginning:
+    """The memory of a job, on its way. `producers` are sources that are written in this process."""
     segments = [
         row
         for row, stream in enumerate(schedule.streams)

@@ -51,7 +51,7 @@ def choose_object(catalog: Catalog, name: str, *, at: int | None = None, partial
             raise NotFound(f"source {name} has no object {so_old}; its oldest is of {dated(oldest)}")
     usable = [item for item in found if partial or restorable(item, partial=False)]
     ruined = [item for item in found if item.status == "damaged" and item not in usable]
-    if ruined and not (usable and usable[-1].as_of > ruined[-1].as_of):
+    if ruined and not (usable and usable[-1].as_of >= ruined[-1].as_of):
         older = f"; the newest before it that can be had is {usable[-1].id}, of {dated(usable[-1])}" if usable else ""
         raise RestoreError(
             f"object {ruined[-1].id} of {name}, of {dated(ruined[-1])}, has {states(ruined[-1].copies)}, and together "

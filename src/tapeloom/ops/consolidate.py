@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,129 +12,82 @@ from typing import IO, TYPE_CHECKING
 from uuid import UUID
 
 from tapeloom.agent.entries import Archive
-from tapeloom.agent.filed import FiledArchive
+from tapeloom.agent.filed import WINDOW_BYTES, Filing
 from tapeloom.agent.merge import MergeSource
-from tapeloom.catalog import Catalog, Object, Volume
+from tapeloom.catalog import Object
 from tapeloom.config import Agent, Config, Group
-from tapeloom.errors import FormatError, SourceError, TapeloomError, UsageError
+from tapeloom.errors import FormatError, SourceError, Stopped, TapeloomError
 from tapeloom.limits import CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_SECONDS_DEFAULT, RUN_BLOCKS_DEFAULT
 from tapeloom.ops.backup import Backup, open_backup
-from tapeloom.ops.chain import find_chain
-from tapeloom.ops.choose import dated
 from tapeloom.ops.codings import coding_of
+from tapeloom.ops.damage import taking_down
 from tapeloom.ops.feeding import reading_of
-from tapeloom.ops.indexes import open_index
-from tapeloom.ops.mounts import Mounts
-from tapeloom.ops.planning import Stage
-from tapeloom.ops.preparing import keys_of, stage_of
-from tapeloom.runtime.reading import Reading
+from tapeloom.ops.mergeplan import Consolidation, Link
+from tapeloom.ops.mounts import Mounts, open_configured
+from tapeloom.ops.outcome import BackupResult
+from tapeloom.runtime.reading import Fault, Reading
 from tapeloom.runtime.stream import Facts
 from tapeloom.volume.header import Content, Level
 
 if TYPE_CHECKING:
     from tapeloom.agent.sink import Sink
-    from tapeloom.config import Drive
-    from tapeloom.config import Source as Configured
+    from tapeloom.device import Device
     from tapeloom.ops.keeping import Keeping
+    from tapeloom.runtime import Job
     from tapeloom.runtime.coding import Coding
     from tapeloom.runtime.stream import Report
-    from tapeloom.seal import KeyRing
+    from tapeloom.schedule import Schedule
 
-GROUP = "consolidate"
+VERB = "consolidate"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An object of the chain. `spooled`: it is read before all others, for its drive is needed for another one too."""
+class Consolidating:
+    """A consolidation that is compiled and open, and about to run."""
 
-    stage: Stage
-    drives: frozenset[str]
-    spooled: bool
-    severed: frozenset[bytes]
-    """Paths whose data is needed though their entries are not (see `tapeloom.agent.merge`)."""
+    def __init__(self, plan: Consolidation, backup: Backup, source: Consolidated):
+        self.plan = plan
+        self._backup = backup
+        self._source = source
 
     @property
-    def item(self) -> Object:
-        return self.stage.item
-
-
-@dataclass(frozen=True, slots=True)
-class Consolidation:
-    """What is merged, the oldest first, and where to."""
-
-    source: str
-    links: tuple[Link, ...]
-    to: str
-    volumes: Mapping[UUID, Volume]
-    keys: KeyRing | None
+    def schedule(self) -> Schedule:
+        return self._backup.schedule
 
     @property
-    def last(self) -> Object:
-        """The object whose state the new one has."""
-        return self.links[-1].item
+    def job(self) -> Job:
+        return self._backup.job
 
     @property
-    def bytes(self) -> int:
-        """To be read, before compression."""
-        return sum(link.item.bytes or 0 for link in self.links)
+    def faults(self) -> list[Fault]:
+        """Blocks that had to come from other copies, or did not come at all."""
+        return self._source.faults
 
     @property
-    def spool_bytes(self) -> int:
-        """Of them, what waits in memory or on disk."""
-        return sum(link.item.bytes or 0 for link in self.links if link.spooled)
+    def remarks(self) -> list[str]:
+        """After the `with` block: why the catalog does not know of them."""
+        return self._source.remarks
 
-
-def plan_consolidation(config: Config, source: str, to: str, *, at: int | None = None) -> Consolidation:
-    """What `consolidate` would read and write. No tape is touched.
-
-    Raises
-    ------
-    NotFound, RestoreError
-        There is no such chain, or no complete copy of one of its objects.
-    UsageError
-        It is one full object already, no archive, or stands on the drive `to` alone.
-    """
-    if to not in config.drives:
-        raise UsageError(f"there is no drive {to} in {config.shown}: --to names one of {', '.join(config.drives)}")
-    if source not in config.sources:
-        raise UsageError(f"there is no source {source} in {config.shown}")
-    with Catalog.open(config.server.state, readonly=True) as catalog:
-        chain = find_chain(catalog, source, at=at)
-        if chain.wanted.content != Content.PAX or len(chain.objects) == 1:
-            raise UsageError(f"object {chain.wanted.id} of {source} ({dated(chain.wanted)}) is full already")
-        newest = find_chain(catalog, source).wanted
-        if newest.id != chain.wanted.id:
-            raise UsageError(
-                f"object {chain.wanted.id} of {source} ({dated(chain.wanted)}) is not the newest state: what is made "
-                f"of it would be taken for newer than object {newest.id} ({dated(newest)})"
-            )
-        volumes = {volume.id: volume for volume in catalog.volumes()}
-        stages = [_readable(stage_of(catalog, item), volumes, to) for item in chain.objects]
-        drives = [_drives(stage, volumes) for stage in stages]
-        keys = keys_of(config, chain.objects)
-        severed = _severed(catalog, chain.objects, keys)
-    flowing = _flowing(stages, drives)
-    links = tuple(
-        Link(stage, mine, n not in flowing, paths)
-        for n, (stage, mine, paths) in enumerate(zip(stages, drives, severed, strict=True))
-    )
-    plan = Consolidation(source, links, to, volumes, keys)
-    if plan.spool_bytes > config.server.spool_max:
-        raise UsageError(
-            f"the increments of {source} share drives and have to wait in {config.server.spool}: that takes "
-            f"{plan.spool_bytes:,} bytes, more than spool_max allows ({config.server.spool_max:,})"
-        )
-    return plan
+    def run(self, on_tick: Callable[[], None] = lambda: None) -> BackupResult:
+        """As `tapeloom.ops.backup.Backup.run` does."""
+        return self._backup.run(on_tick)
 
 
 @contextmanager
-def open_consolidation(config: Config, plan: Consolidation) -> Iterator[Backup]:
-    """The job, compiled and open, and about to run."""
-    configured = config.sources[plan.source]
+def open_consolidation(config: Config, plan: Consolidation) -> Iterator[Consolidating]:
+    """The job, with the drives that are read and the one that is written. At the end of the `with` block the catalog
+    knows what was found damaged.
+
+    Raises
+    ------
+    UsageError
+        Nothing was touched.
+    HeldError
+        A drive or the state folder is in another process's hands.
+    """
     agent = Agent(
-        name=f"{GROUP}-{plan.to}",
+        name=f"{VERB}-{plan.to}",
         kind="backup",
-        group=GROUP,
+        group=VERB,
         drive=plan.to,
         buffers={"B1": (plan.source,)},
         run_blocks=RUN_BLOCKS_DEFAULT,
@@ -143,15 +97,15 @@ def open_consolidation(config: Config, plan: Consolidation) -> Iterator[Backup]:
         checkpoint_bytes=CHECKPOINT_BYTES_DEFAULT,
         checkpoint_seconds=CHECKPOINT_SECONDS_DEFAULT,
     )
-    own = replace(
-        config, agents={agent.name: agent}, groups={("backup", GROUP): Group("backup", GROUP, (agent.name,), "full")}
-    )
-    source = Consolidated(
-        plan, configured, config.drives, config.server.state, config.server.spool, coding_of(config, configured)
-    )
+    group = Group("backup", VERB, (agent.name,), "full")
+    own = replace(config, agents={agent.name: agent}, groups={("backup", VERB): group})
+    source = Consolidated(config, plan)
     try:
-        with open_backup(own, [GROUP], {plan.source: source}) as backup:
-            yield backup
+        source.open_drives()
+        with taking_down(config.server.state, source.remarks) as met:
+            met.append(source)
+            with open_backup(own, [VERB], {plan.source: source}, kind=VERB) as backup:
+                yield Consolidating(plan, backup, source)
     finally:
         source.close()
 
@@ -166,44 +120,51 @@ class _Told:
 
 
 class Consolidated:
-    """The objects of a chain as the source of a full one (see `tapeloom.runtime.stream.Source` and `Described`)."""
+    """The objects of a chain as the source of a full one (see `tapeloom.runtime.stream.Source`, `Described` and
+    `Stoppable`). `faults` are what was met in reading them, `remarks` sentences on them."""
 
     content = int(Content.PAX)
 
-    def __init__(
-        self,
-        plan: Consolidation,
-        configured: Configured,
-        drives: Mapping[str, Drive],
-        state: Path,
-        spool: Path,
-        coding: Coding | None,
-    ):
+    def __init__(self, config: Config, plan: Consolidation):
+        configured = config.sources[plan.source]
         self.name = plan.source
+        self.faults: list[Fault] = []
+        self.remarks: list[str] = []
         self._plan = plan
         self._digest = configured.digest
-        self._drives = drives
-        self._state = state
-        self._spool = spool
-        self._coding = coding
+        self._drives = config.drives
+        self._state = config.server.state
+        self._spool = config.server.spool
+        self._coding: Coding | None = coding_of(config, configured)
         self._keeping: Keeping | None = None
         self._id: UUID | None = None
+        self._devices: dict[str, Device] = {}
+        self._stopped = threading.Event()
+        self._running = False
 
     @property
     def index(self) -> Path | None:
         return self._keeping.index if self._keeping else None
 
+    def open_drives(self) -> None:
+        """Those that will be read, before anything is begun. Raises HeldError, DeviceError."""
+        for name in sorted(self._plan.drives):
+            self._devices[name] = open_configured(self._drives[name])
+
     def begins(self, object_id: UUID, as_of_ns: int) -> Facts:
         self._id = object_id
-        return Facts(int(Level.FULL), None, self._coding, self._digest)
+        last = self._plan.last
+        return Facts(int(Level.FULL), last.id, self._coding, self._digest, as_of_ns=last.as_of)
 
     def run(self, sink: Sink) -> Report:
         from tapeloom.ops.keeping import Keeping
 
         assert self._id is not None, "a source runs after its object has begun"
+        self._running = True
         self._keeping = keeping = Keeping(self._state, self.name, self._id, self._coding, with_snapshot=False)
         try:
             with ExitStack() as held:
+                held.callback(self._close_drives)  # by this thread: it may be the one that a drive does not answer
                 archives = self._archives(held)
                 severed = {n: link.severed for n, link in enumerate(self._plan.links) if link.severed}
                 report = MergeSource(archives, severed=severed, spill=self._spool).run(sink, rows=keeping.rows)
@@ -217,82 +178,72 @@ class Consolidated:
             keeping.abandon()
             raise
         keeping.finish(report.end)
-        return _Told(report.files, keeping.troubles)
+        return _Told(report.files, [*self._handed_on(), *keeping.troubles])
+
+    def stop(self) -> None:
+        self._stopped.set()
 
     def close(self) -> None:
         """The job is over: nobody asks for the index any more."""
         if self._keeping is not None:
             self._keeping.close()
+        if not self._running:
+            self._close_drives()
+
+    def _close_drives(self) -> None:
+        for device in self._devices.values():
+            device.close()
+
+    def _handed_on(self) -> Iterator[str]:
+        """What the objects lack is lacking here, too."""
+        for link in self._plan.links:
+            yield from (f"object {link.item.id}, which it was made from: {trouble}" for trouble in link.item.troubles)
 
     def _archives(self, held: ExitStack) -> Sequence[Archive]:
         """All objects, on their way or here already."""
-        spooled: dict[UUID, Archive] = {}
-        waiting = [link for link in self._plan.links if link.spooled]
-        if waiting:
-            self._spool.mkdir(parents=True, exist_ok=True)
-            with Mounts(self._drives, self._plan.volumes.__getitem__) as mounts:
-                for link in waiting:
-                    spooled[link.item.id] = self._spooled(link, mounts, held)
-        found: list[Archive] = []
+        found: dict[UUID, Archive] = {}
+        self._spool.mkdir(parents=True, exist_ok=True)
+        with self._mounts() as mounts:
+            for stage in self._plan.spooling.stages:
+                link = next(link for link in self._plan.links if link.stage is stage)
+                found[link.item.id] = self._filed(link, mounts, held)
         for link in self._plan.links:
-            if link.spooled:
-                found.append(spooled[link.item.id])
-                continue
-            mounts = held.enter_context(Mounts(self._drives, self._plan.volumes.__getitem__))
-            found.append(held.enter_context(self._reading(link, mounts)).sequence)
-        return found
+            if not link.waits:
+                mounts = held.enter_context(self._mounts())
+                found[link.item.id] = held.enter_context(self._reading(link, mounts)).sequence
+        return [found[link.item.id] for link in self._plan.links]
 
-    def _spooled(self, link: Link, mounts: Mounts, held: ExitStack) -> Archive:
-        """All of an object, in a file without a name."""
+    def _mounts(self) -> Mounts:
+        return Mounts(self._drives, self._plan.volumes.__getitem__, self._devices)
+
+    def _filed(self, link: Link, mounts: Mounts, held: ExitStack) -> Archive:
+        """All of an object, in a file without a name; what is sealed is sealed there, too."""
         file: IO[bytes] = held.enter_context(tempfile.TemporaryFile(dir=self._spool))  # noqa: SIM115
-        size = link.item.bytes or 0
+        filing = self._filing(link.item, file.fileno())
+        size = 0
         with self._reading(link, mounts) as reading:
-            if reading.sequence.pump_to(file.fileno(), 0, size) != size:
-                raise FormatError(f"object {link.item.id} is shorter than the catalog has it")
+            while piece := reading.sequence.read(WINDOW_BYTES):
+                if self._stopped.is_set():
+                    raise Stopped("the job was told to stop")
+                filing.add(piece)
+                size += len(piece)
             reading.sequence.proof()
-        return FiledArchive(file.fileno(), size)
+        if size != link.item.bytes:
+            raise FormatError(f"object {link.item.id} has {size:,} bytes, and {link.item.bytes:,} in the catalog")
+        return filing.archive()
 
-    def _reading(self, link: Link, mounts: Mounts) -> Reading:
-        return reading_of(link.stage, mounts, self._plan.keys, partial=False)
+    def _filing(self, item: Object, fd: int) -> Filing:
+        if item.key is None:
+            return Filing(fd)
+        from tapeloom.seal.waiting import SealedFiling  # with libraries that only few need
 
+        return SealedFiling(fd)
 
-def _flowing(stages: Sequence[Stage], drives: Sequence[frozenset[str]]) -> set[int]:
-    """Which of them are read at the same time, each in drives of its own: the full one, and of the others the largest
-    that can."""
-    flowing, busy = {0}, drives[0]
-    for n in sorted(range(1, len(stages)), key=lambda n: -stages[n].bytes):
-        if not drives[n] & busy:
-            flowing.add(n)
-            busy |= drives[n]
-    return flowing
-
-
-def _drives(stage: Stage, volumes: Mapping[UUID, Volume]) -> frozenset[str]:
-    return frozenset(volumes[segment.volume].drive for copy in stage.copies for segment in copy)
-
-
-def _readable(stage: Stage, volumes: Mapping[UUID, Volume], to: str) -> Stage:
-    """Without the copies for which the drive that is written would be needed."""
-    others = [n for n, copy in enumerate(stage.copies) if all(volumes[one.volume].drive != to for one in copy)]
-    complete = sum(n < stage.complete for n in others)
-    if not complete:
-        raise UsageError(
-            f"object {stage.item.id} of {stage.item.source} can only be read in drive {to}, which is to be written: "
-            "name another drive"
-        )
-    return replace(stage, copies=tuple(stage.copies[n] for n in others), complete=complete)
-
-
-def _severed(catalog: Catalog, items: Sequence[Object], keys: KeyRing | None) -> list[frozenset[bytes]]:
-    """What of each object's data hard links need though its own name has gone; nothing where an index is missing, for
-    it is a rare thing: the merge says so if it should meet one."""
-    from tapeloom.index import final_rows
-
-    with ExitStack() as held:
-        indexes = []
-        for item in items:
-            index = open_index(catalog, item, keys)
-            if index is None:
-                return [frozenset()] * len(items)
-            indexes.append(held.enter_context(index))
-        return [frozenset(one.target for one in share.pulled) for share in final_rows(indexes)]
+    @contextmanager
+    def _reading(self, link: Link, mounts: Mounts) -> Iterator[Reading]:
+        reading = reading_of(link.stage, mounts, self._plan.keys, partial=False)
+        try:
+            with reading:
+                yield reading
+        finally:
+            self.faults += reading.faults

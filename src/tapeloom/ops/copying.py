@@ -17,11 +17,14 @@ from tapeloom.ops.outcome import AgentEnd
 from tapeloom.ops.owed import Books, Debt, Offer, Unpaid, held_of, missing_in, next_trip, roomy
 from tapeloom.ops.rounds import Carried, Round, RoundResult, Trip, open_round, targets
 from tapeloom.ops.selecting import good_copies, nothing_selected, select
+from tapeloom.ops.unweaving import place_of
 from tapeloom.runtime import Ending
 from tapeloom.runtime.splitting import Left
 
 KINDS = ("copy", "compact", "refresh", "migrate", "demux")
 """What the catalog calls the jobs that copy."""
+
+LEFT_TO_DEMUX = "what demux has begun is left to it: the same command writes it anew, in one piece"
 
 OnTick = Callable[[], None]
 Watch = Callable[[Round], AbstractContextManager[OnTick]]
@@ -154,6 +157,8 @@ class Copying:
             for agent in rounds[-1].agents:
                 if agent.ending is not Ending.COMPLETE:
                     books.give_up(agent.agent)
+                if agent.ending is Ending.HUNG:
+                    books.lose(agent.drive)
             trip = None
         unpaid = books.unpaid(stopped=bool(rounds) and rounds[-1].stopped)
         return CopyResult(rounds, self._table(), unpaid, self.already, self.remarks)
@@ -204,10 +209,10 @@ def open_copying(config: Config, groups: Sequence[str] | None = None) -> Iterato
         remarks: dict[str, None] = {}
         as_drawn = True
         reading = set()
+        met: set[tuple[UUID, str]] = set()
         for name in (name for key in keys for name in config.groups[key].agents):
             agent = config.agents[name]
             reading.add(agent.drive)
-            met: set[UUID] = set()
             for buffer, selection in agent.selections.items():
                 items = select(catalog, selection, agent.drive)
                 if not items:
@@ -216,8 +221,11 @@ def open_copying(config: Config, groups: Sequence[str] | None = None) -> Iterato
                 debts += [Debt(item.id, place) for item in items for place in writers]
                 remarks.update(dict.fromkeys(worthless(items, writers)))
                 wanted = [_carried(catalog, item, name, buffer, agent.drive, writers) for item in items]
-                flows = [one for one in wanted if one is not None and one.object.id not in met]
-                met |= {one.object.id for one in flows}
+                through = {name, *(place.agent for place in writers)}
+                flows = [
+                    one for one in wanted if one is not None and met.isdisjoint((one.object.id, who) for who in through)
+                ]
+                met |= {(one.object.id, who) for one in flows for who in through}
                 as_drawn = as_drawn and bool(flows)
                 carried += flows
         first = Trip(config, tuple(f"{kind}.{name}" for kind, name in keys), tuple(carried)) if as_drawn else None
@@ -282,10 +290,15 @@ def worthless(items: Iterable[Object], writers: Iterable[Place]) -> Iterator[str
                 )
 
 
+def _is_of_a_move(copy: Copy) -> bool:
+    return copy.group in KINDS and copy.agent == f"{copy.group}-{copy.drive}"
+
+
 @contextmanager
 def open_missing(config: Config, *, copies: int | None = None, of_copying: bool = False) -> Iterator[Copying]:
     """What mirrors and copies owe that were detached, failed or cut short: of all jobs, or of those that copied. With
-    `copies`, only of objects that have fewer good copies.
+    `copies`, only of objects that have fewer good copies. Copies of `demux` are left to it: completed here, they would
+    stand in pieces. A move that was cut short owes to itself alone: it is resumed, or asked for again.
 
     Raises
     ------
@@ -301,6 +314,8 @@ def open_missing(config: Config, *, copies: int | None = None, of_copying: bool 
             for copy in item.copies
             if copy.status in (CopyStatus.PARTIAL, CopyStatus.MISSING)
             and (copies is None or good_copies(item) < copies)
-            and (its is None or copy.id in its)
+            and (copy.id in its if its is not None else not _is_of_a_move(copy))
         ]
-        yield Copying(config, catalog, "copy", debts)
+        unwoven = [debt for debt in debts if debt.place == place_of(debt.place.drive)]
+        remarks = [LEFT_TO_DEMUX] if unwoven else []
+        yield Copying(config, catalog, "copy", [one for one in debts if one not in unwoven], remarks=remarks)

@@ -167,7 +167,7 @@ class Search:
         """For each path that is wanted, what became of it in these objects (of one source, the oldest first): the
         newest first, never empty."""
         with ExitStack() as stack:
-            opened = [(item, index) for item in objects if (index := self._open(stack, item)) is not None]
+            opened = _once([(item, index) for item in objects if (index := self._open(stack, item)) is not None])
             lives = _Lives(opened, {item.id: item for item in objects})
             lists = [_keyed(level, index, self._wanted) for level, (_, index) in enumerate(opened)]
             for key, same in groupby(heapq.merge(*lists), key=lambda one: one[0]):
@@ -199,7 +199,7 @@ class _Lives:
 
     def __init__(self, opened: Sequence[tuple[Object, Index]], known: Mapping[UUID, Object]):
         self._opened = opened
-        places = {item.id: level for level, (item, _) in enumerate(opened)}
+        places = {item.stands_for or item.id: level for level, (item, _) in enumerate(opened)}
         self._parents = [_parent(item, known, places) for item, _ in opened]
         self._hiding: dict[bytes, dict[int, bool]] = {}
 
@@ -234,11 +234,26 @@ class _Lives:
 
 def _parent(item: Object, known: Mapping[UUID, Object], places: Mapping[UUID, int]) -> int | None:
     """The place of the nearest object below in the chain whose index is there; None of a full one."""
-    while item.level is not Level.FULL and item.parent is not None and item.parent in known:
-        if item.parent in places:
-            return places[item.parent]
-        item = known[item.parent]
+    while item.level is not Level.FULL and item.parent is not None:
+        below = known.get(item.parent)
+        place = places.get(item.parent if below is None else below.stands_for or below.id)
+        if place is not None or below is None:
+            return place
+        item = below
     return None
+
+
+def _once(opened: Sequence[tuple[Object, Index]]) -> list[tuple[Object, Index]]:
+    """Without what has the state of another one that is there, too: the one that was read from the source tells more,
+    and of others the first."""
+    read = {item.id for item, _ in opened}
+    told: set[UUID] = set()
+    found = []
+    for item, index in opened:
+        if item.stands_for is None or (item.stands_for not in read and item.stands_for not in told):
+            found.append((item, index))
+            told.add(item.stands_for or item.id)
+    return found
 
 
 def _gone(key: bytes) -> Entry:

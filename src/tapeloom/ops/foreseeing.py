@@ -71,7 +71,7 @@ def foresee(config: Config, wanted: Request, target: Path, *, existing: Existing
     """
     if not target.is_dir():
         return Changes()
-    with prepared(config, wanted) as ready, ExitStack() as stack:
+    with prepared(config, wanted, fetch=False) as ready, ExitStack() as stack:
         chain = ready.plan.chain
         if chain.wanted.content != Content.PAX:
             return _of_one_file(target, chain.wanted.source, existing)

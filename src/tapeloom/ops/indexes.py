@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tapeloom.errors import BlockDamaged, CatalogError, IndexDamaged, KeyUnfit
+from tapeloom.errors import CatalogError, FormatError, IndexDamaged, KeyUnfit, VersionTooNew
 from tapeloom.index import EmptyIndex, Index
 from tapeloom.limits import KIB
 
@@ -31,16 +31,16 @@ def open_index(
         It is sealed, and its key is not among `keys`.
     CatalogError
         It cannot be read.
-    IndexDamaged
-        It is damaged, or that of another object.
+    FormatError
+        It is damaged, or that of another object (IndexDamaged), or a newer tapeloom wrote it.
     """
     if tapes is None:
         return _open_here(catalog, item, keys)
     try:
         found = _open_here(catalog, item, keys)
-    except KeyUnfit:
+    except (KeyUnfit, VersionTooNew):
         raise
-    except (IndexDamaged, BlockDamaged):
+    except FormatError:
         if not tapes.bring(item):
             raise
     else:

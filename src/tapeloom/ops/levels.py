@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from uuid import UUID
 from tapeloom.agent.snapshot import Snapshot
 from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome, VolumeState
 from tapeloom.errors import NotFound, TapeloomError
+from tapeloom.ops.lineage import Lineage
 from tapeloom.volume.header import Content, Level
 
 
@@ -47,23 +48,23 @@ def choose_start(
     if wanted is Level.FULL:
         return Start()
     try:
-        known = {one.id: one for one in catalog.objects(source)}
+        known = Lineage(catalog.objects(source))
     except NotFound:
         return Start()  # the first is always full, and nobody wonders why
     why: str | None = None
     retired = {one.label for one in catalog.volumes() if one.state is VolumeState.RETIRED}
-    for one in reversed(known.values()):
+    for one in reversed(list(known)):
         if one.content != Content.PAX or (wanted is Level.DIFFERENTIAL and one.level is not Level.FULL):
             continue
         unfit = broken_link(known, one, retired)
         if unfit is None:
             try:
-                since = open_snapshot(catalog.snapshot_path(one))
+                since = open_snapshot(_snapshot_path(catalog, known, one))
             except TapeloomError as error:
                 unfit = str(error)
             else:
                 unfit = misfit(since)
-                if unfit is None and since.object_id == one.id:
+                if unfit is None and since.object_id == (one.stands_for or one.id):
                     return Start(wanted, one.id, since)
                 since.close()
                 unfit = unfit or f"its snapshot is that of object {since.object_id}"
@@ -71,47 +72,59 @@ def choose_start(
     return Start(remark=f"{source}: a full backup instead of one that is {wanted.name.lower()}; {why}" if why else None)
 
 
-def broken_link(known: Mapping[UUID, Object], one: Object, retired: Collection[str]) -> str | None:
+def broken_link(known: Lineage, one: Object, retired: Collection[str]) -> str | None:
     """Why `one`, or something that it builds on, cannot be counted on; None where it can. Nobody counts on what has no
     complete copy without a `retired` volume (their labels)."""
     link = one
-    while True:
-        named = "it" if link is one else f"object {link.id}, which it builds on,"
-        if link.status == CopyStatus.DAMAGED:
-            from tapeloom.ops.choose import states  # with all that reading takes
-
-            return f"{named} has no good copy left ({states(link.copies)})"
-        if link.status != "complete":
-            return f"{named} is {link.status}"
-        whole = [copy for copy in link.copies if copy.status is CopyStatus.COMPLETE]
-        lost = [label for copy in whole for label in copy.volumes if label in retired]
-        if not any(set(copy.volumes).isdisjoint(retired) for copy in whole):
-            return f"{named} has no complete copy without volume {lost[0]}, which is retired"
+    while (why := _unfit(link, retired)) is None:
         if link.parent is None:
             return None
-        if link.parent not in known:
+        ways = known.same_state(link.parent)
+        if not ways:
             return f"object {link.parent}, which it builds on, is not in the catalog"
-        link = known[link.parent]
+        link = next((way for way in ways if _unfit(way, retired) is None), ways[-1])
+    return f"{'it' if link is one else f'object {link.id}, which it builds on,'} {why}"
+
+
+def _unfit(one: Object, retired: Collection[str]) -> str | None:
+    """Why one object alone cannot be counted on."""
+    if one.status == CopyStatus.DAMAGED:
+        from tapeloom.ops.choose import states  # with all that reading takes
+
+        return f"has no good copy left ({states(one.copies)})"
+    if one.status != "complete":
+        return f"is {one.status}"
+    whole = [copy for copy in one.copies if copy.status is CopyStatus.COMPLETE]
+    if not any(set(copy.volumes).isdisjoint(retired) for copy in whole):
+        lost = next(label for copy in whole for label in copy.volumes if label in retired)
+        return f"has no complete copy without volume {lost}, which is retired"
+    return None
+
+
+def _snapshot_path(catalog: Catalog, known: Lineage, one: Object) -> Path:
+    """Where the snapshot of an object's state is kept: what stands for another one has that one's."""
+    return catalog.snapshot_path(known.read(one) or one)
 
 
 def prune_snapshots(catalog: Catalog, sources: Iterable[str]) -> None:
     """Removes the snapshots that no increment can begin from any more.
 
-    Kept are those of a source's newest object that can be restored, of the newest such full one, and of whole ones that
-    came after and whose copies may still become complete.
+    Kept are those of the newest state of a source that can be restored, of the newest such one that has a full object,
+    each where it has a snapshot, and of whole objects that came after and whose copies may still become complete.
     """
     for source in sources:
         try:
-            known = {one.id: one for one in catalog.objects(source)}
+            known = Lineage(catalog.objects(source))
         except NotFound:
             continue
+        paths = {one.id: _snapshot_path(catalog, known, one) for one in known}
         retired = {one.label for one in catalog.volumes() if one.state is VolumeState.RETIRED}
-        good = [one for one in known.values() if broken_link(known, one, retired) is None]
+        good = [one for one in known if broken_link(known, one, retired) is None]
         newest = good[-1:]
-        full = [one for one in good if one.level is Level.FULL][-1:]
-        kept = {one.id for one in newest + full}
-        for one in known.values():
+        full = [one for one in good if one.level is Level.FULL and paths[one.id].exists()][-1:]
+        kept = {paths[one.id] for one in newest + full}
+        for one in known:
             hopeful = one.outcome is Outcome.WHOLE and not (newest and one.as_of <= newest[0].as_of)
-            if one.id not in kept and not hopeful:
+            if paths[one.id] not in kept and not hopeful:
                 with suppress(FileNotFoundError):
-                    catalog.snapshot_path(one).unlink()
+                    paths[one.id].unlink()

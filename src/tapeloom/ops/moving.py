@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place, Volume, VolumeState
+from tapeloom.catalog.damage import without
 from tapeloom.config import Config
 from tapeloom.config.faults import nearest, quoted
 from tapeloom.errors import NotFound, UsageError
 from tapeloom.ops.copying import Copying, CopyResult, Watch, worthless
 from tapeloom.ops.copyplan import CopyPlan
 from tapeloom.ops.owed import Debt
+from tapeloom.ops.rounds import Span
 from tapeloom.ops.selecting import with_indexes
+from tapeloom.volume import runs as run_tables
 
 OUT = (VolumeState.RETIRED, VolumeState.SCRATCH)
 """Of volumes that no job goes on with; one that a person has retired may still hold what is counted on."""
@@ -52,7 +55,7 @@ class MoveResult:
     @property
     def exit_status(self) -> int:
         if self.emptied:
-            return 1 if self.kept else 0
+            return 1 if self.kept or self.copied.unpaid else 0
         return self.copied.exit_status
 
 
@@ -82,11 +85,13 @@ class Moving:
         if self.verb is not Verb.COMPACT:
             return with_indexes(self._catalog, every), []
         known = self._catalog.objects()
-        wanted = [item for item in every if item.is_index or _is_wanted(item, known)]
-        ids = {item.id for item in wanted}
-        wanted = [item for item in wanted if not item.is_index or item.parent in ids]
-        left = [item for item in every if item not in wanted]
-        return with_indexes(self._catalog, wanted), left + [item for item in self._retired(known) if item not in every]
+        unwanted = {item.id for item in every if not item.is_index and not _is_wanted(item, known)}
+        left = [item for item in every if item.id in unwanted or (item.is_index and item.parent in unwanted)]
+        behind, held = {item.id for item in left}, {item.id for item in every}
+        wanted = [item for item in every if item.id not in behind]
+        return with_indexes(self._catalog, wanted), left + [
+            item for item in self._retired(known) if item.id not in held
+        ]
 
     def _retired(self, known: Sequence[Object]) -> list[Object]:
         """What nobody counts on any more of what is on these volumes."""
@@ -105,16 +110,20 @@ class Moving:
     def run(self, watch: Watch | None = None) -> MoveResult:
         """Copies, and puts out of use what holds nothing any more that is not elsewhere."""
         copied = self.copying.run(watch) if watch is not None else self.copying.run()
-        owed = {one.object.id for one in copied.unpaid}
+        owed = {one.object.id: one.missing for one in copied.unpaid}
         emptied, kept = [], []
         for volume in self.volumes:
             held = self._on[volume.id]
-            if copied.stopped or any(item.id in owed for item, _ in held):
+            if copied.stopped or any(self._holds(copy, owed.get(item.id, ())) for item, copy in held):
                 kept.append(volume.label)
             else:
                 self._catalog.put_out_of_use(volume.id, self.verb.leaves, [copy.id for _, copy in held])
                 emptied.append(volume.label)
         return MoveResult(self.verb.leaves, copied, emptied, kept, self.left_behind)
+
+    def _holds(self, copy: Copy, lacking: Sequence[Span]) -> bool:
+        """Whether a copy has, or should have, any of the blocks that could not be had."""
+        return bool(lacking) and without(lacking, run_tables.spans(self._catalog.runs(copy.id).table)) != list(lacking)
 
 
 def _held(catalog: Catalog, volume: Volume) -> list[tuple[Object, Copy]]:
@@ -128,12 +137,10 @@ def _held(catalog: Catalog, volume: Volume) -> list[tuple[Object, Copy]]:
 
 
 def _is_wanted(item: Object, known: Sequence[Object]) -> bool:
-    """Nobody wants one whose source broke off, once there is a later one that is whole."""
+    """Nobody wants one whose source broke off, once there is a later one that is whole and has a complete copy."""
     if item.outcome is Outcome.WHOLE:
         return True
-    return not any(
-        one.source == item.source and one.as_of > item.as_of and one.outcome is Outcome.WHOLE for one in known
-    )
+    return not any(one.source == item.source and one.as_of >= item.as_of and one.status == "complete" for one in known)
 
 
 @contextmanager

@@ -8,17 +8,17 @@ round reads just these ranges, each volume in one pass, and as many debts as pos
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Place, VolumeState
+from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place
 from tapeloom.catalog.damage import without
 from tapeloom.config import Agent, Config, Group
 from tapeloom.config.model import Kind
 from tapeloom.limits import CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_SECONDS_DEFAULT, RUN_BLOCKS_DEFAULT
-from tapeloom.ops.rounds import Carried, Span, Trip, unfinished_copy, with_room
+from tapeloom.ops.rounds import Carried, Span, Trip, uncounted, unfinished_copy, with_room
 from tapeloom.volume import runs as run_tables
 
 
@@ -86,15 +86,17 @@ class Books:
         self._prefer = prefer
         self._tried: set[tuple[Debt, int]] = set()
         self._given_up: set[str] = set()
+        self._lost: set[str] = set()
         self._assumed: dict[Debt, list[Span]] = defaultdict(list)
 
     def open(self) -> list[tuple[Debt, Object, list[Span]]]:
         """The debts that are not paid, and what each lacks."""
         known = self._catalog.these(dict.fromkeys(debt.object for debt in self._debts))
+        out = uncounted(self._catalog)
         found = []
         for debt in self._debts:
             item = known[debt.object]
-            lacking = without(missing_in(self._catalog, item, debt.place), self._assumed[debt])
+            lacking = without(missing_in(self._catalog, item, debt.place, out), self._assumed[debt])
             if lacking:
                 found.append((debt, item, lacking))
         return found
@@ -102,7 +104,7 @@ class Books:
     def offers(self) -> Iterator[Offer]:
         """For each debt that is not paid, the best copy that has not been tried: a preferred one; of those one whose
         volumes are in use; of those the one that has most of what is missing, undamaged; of these the oldest."""
-        out = {one.label for one in self._catalog.volumes() if one.state is VolumeState.RETIRED}
+        out = uncounted(self._catalog)
         for debt, item, lacking in self.open():
             found = [
                 Offer(debt, item, copy, tuple(spans))
@@ -126,6 +128,7 @@ class Books:
             and copy.drive != debt.place.drive
             and copy.drive in self._drives
             and debt.place.drive in self._drives
+            and self._lost.isdisjoint((copy.drive, debt.place.drive))
             and debt.place.agent not in self._given_up
             and (debt, copy.id) not in self._tried
         )
@@ -136,6 +139,10 @@ class Books:
     def give_up(self, agent: str) -> None:
         """Nothing more is written by it: its drive has failed."""
         self._given_up.add(agent)
+
+    def lose(self, drive: str) -> None:
+        """It has not come back from a call, and is nobody's before this process ends."""
+        self._lost.add(drive)
 
     def assume(self, offer: Offer) -> None:
         """As if it had been taken, and all had gone well."""
@@ -150,7 +157,7 @@ class Books:
         ]
 
     def _why(self, debt: Debt, item: Object) -> str:
-        if debt.place.agent in self._given_up:
+        if debt.place.agent in self._given_up or debt.place.drive in self._lost:
             return f"its drive {debt.place.drive} did not come to its end"
         if debt.place.drive not in self._drives:
             return f"drive {debt.place.drive} is not in the configuration"
@@ -163,18 +170,27 @@ class Books:
     def _why_not(self, debt: Debt, copy: Copy) -> str:
         if copy.drive not in self._drives and copy.volumes:
             return f"is of drive {copy.drive}, which is not in the configuration"
+        if copy.drive in self._lost and copy.volumes:
+            return f"is of drive {copy.drive}, which has not come back from a call"
         if (debt, copy.id) in self._tried:
             return "was asked, and could not give it"
         return f"is {copy.status}"
 
 
-def missing_in(catalog: Catalog, item: Object, place: Place) -> list[Span]:
-    """What an agent's copy in a drive lacks of an object: nothing where one is complete, all where there is none."""
+def missing_in(catalog: Catalog, item: Object, place: Place, out: Collection[str] | None = None) -> list[Span]:
+    """What an agent's copy in a drive lacks of an object: nothing where one is complete, all where there is none. What
+    is on volumes that nobody counts on is not there. Of an object whose source broke off, nothing is lacking that never
+    had a receipt. `out`: labels of those volumes, where the caller has them."""
+    if out is None:
+        out = uncounted(catalog)
     here = [copy for copy in item.copies if (copy.agent, copy.drive) == (place.agent, place.drive)]
-    if any(copy.status is CopyStatus.COMPLETE for copy in here):
+    if any(copy.status is CopyStatus.COMPLETE and set(copy.volumes).isdisjoint(out) for copy in here):
         return []
-    begun = unfinished_copy(item, place)
-    return catalog.missing(begun.id) if begun is not None else all_of(catalog, item)
+    begun = unfinished_copy(item, place, out)
+    lacking = catalog.missing(begun.id) if begun is not None else all_of(catalog, item)
+    if item.outcome is Outcome.WHOLE:
+        return lacking
+    return without(lacking, without(lacking, [span for copy in item.copies for span in _spans(catalog, copy)]))
 
 
 def all_of(catalog: Catalog, item: Object) -> list[Span]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from tapeloom.agent.report import printable
 from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome, Volume
 from tapeloom.config import Config
-from tapeloom.errors import KeyMissing, NotFound, RestoreError, UsageError
+from tapeloom.errors import FormatError, KeyMissing, NotFound, RestoreError, UsageError
 from tapeloom.ops.chain import Chain, find_chain
 from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, dated, layers
 from tapeloom.ops.fetching import FromTape
@@ -74,6 +74,11 @@ class Asked:
         self.wanted = Wanted.parse(paths, below=True)
         self._open = {path: Wanted.parse([path], below=True) for path in paths}
 
+    @classmethod
+    def of(cls, request: Request) -> Asked | None:
+        """None where all is wanted."""
+        return cls(request.paths) if request.paths else None
+
     @property
     def unmatched(self) -> list[str]:
         return list(self._open)
@@ -129,17 +134,38 @@ def prepared(config: Config, request: Request, *, fetch: bool = True) -> Iterato
         if item.content != Content.PAX or not wants_indexes:
             yield preparing.whole(remarks)
             return
-        with FromTape(config, catalog, keys, remarks.append) as tapes:
-            indexes, lacking = open_indexes(stack, catalog, chain, keys, tapes if fetch else None)
-        asked = Asked(request.paths) if request.paths else None
+        ready = None
+        with FromTape(config, catalog, keys, remarks.append) as every_tape:
+            tapes = every_tape if fetch else None
+            indexes, lacking = open_indexes(stack, catalog, chain, keys, tapes)
+            try:
+                ready = None if lacking else preparing.indexed(indexes, Asked.of(request), remarks)
+            except FormatError:  # what is damaged inside an index shows only where one looks there
+                lacking = _bring_damaged(chain, indexes, tapes)
+                if not lacking:
+                    indexes, lacking = open_indexes(stack, catalog, chain, keys)
         if not lacking:
-            yield preparing.indexed(indexes, asked, remarks)
+            yield ready or preparing.indexed(indexes, Asked.of(request), remarks)
         elif request.delete:
             raise RestoreError(f"--delete has to know all names of the state: {lacking[0]}")
         else:
             how = "they are applied whole, one after another" if len(stages) > 1 else "all of it is read"
             unless_asked = [f"{lacking[0]}: {how}"] if request.paths or len(stages) > 1 else []
-            yield preparing.whole([*remarks, *unless_asked], asked)
+            yield preparing.whole([*remarks, *unless_asked], Asked.of(request))
+
+
+def _bring_damaged(chain: Chain, indexes: Mapping[UUID, Index], tapes: FromTape | None) -> list[str]:
+    """Goes through file indexes, and has those replaced that turn out to be damaged; sentences on those that cannot
+    be."""
+    lacking = []
+    for item in chain.objects:
+        try:
+            for _ in indexes[item.id].matching():
+                pass
+        except FormatError as error:
+            if tapes is None or not tapes.bring(item):
+                lacking.append(f"the file index of object {item.id} cannot be used ({error})")
+    return lacking
 
 
 def _refuse_to_delete(chain: Chain) -> None:
@@ -191,7 +217,8 @@ class _Preparing:
             remarks = [*remarks, *not_called_so(self.chain.wanted, asked)]
         parts = {stage.item.id: parts_of(share) for stage, share in zip(self.stages, shares, strict=True)}
         stages = [
-            replace(stage if share.whole else stage.only(parts[stage.item.id]), entries=share.entries)
+            # Of one without entries there is nothing to read, and no tape to put in for it.
+            replace(stage if share.whole and share.entries else stage.only(parts[stage.item.id]), entries=share.entries)
             for stage, share in zip(self.stages, shares, strict=True)
         ]
         plan = self.planner.plan(self.chain, stages, indexed=True, remarks=remarks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,7 +10,8 @@ from uuid import UUID
 from tapeloom.catalog import Catalog, CopyStatus, Object
 from tapeloom.config import Config
 from tapeloom.errors import RetentionError, UsageError
-from tapeloom.ops.choose import dated
+from tapeloom.ops.choose import dated, restorable
+from tapeloom.ops.lineage import Lineage
 from tapeloom.ops.selecting import with_indexes
 
 
@@ -39,7 +40,7 @@ def open_retiring(config: Config, ids: Sequence[str], *, with_increments: bool =
     UsageError
         A file index is named, which goes along with its object.
     RetentionError
-        An object that is kept builds on one of them.
+        An object that is kept builds on one of them, and on nothing else that has the same state.
     HeldError
         The state folder is in another process's hands.
     """
@@ -48,33 +49,47 @@ def open_retiring(config: Config, ids: Sequence[str], *, with_increments: bool =
         for item in named.values():
             if item.is_index:
                 raise UsageError(f"{item.id} is a file index, which goes along with its object: name {item.parent}")
-        sources = {item.source: catalog.objects(item.source) for item in named.values()}
-        known = [item for each in sources.values() for item in each]
-        if with_increments:
-            named |= {item.id: item for item in _building_on(named, known)}
-        _refuse_broken_chains(named.keys(), known)
-        yield Retiring(tuple(item for item in known if item.id in named), catalog)
+        for source in sorted({item.source for item in named.values()}):
+            known = Lineage(catalog.objects(source))
+            if with_increments:
+                named |= {item.id: item for item in _building_on(named, known)}
+            _refuse_broken_chains(named, known)
+        order = [
+            item for source in sorted({item.source for item in named.values()}) for item in catalog.objects(source)
+        ]
+        yield Retiring(tuple(item for item in order if item.id in named), catalog)
 
 
-def _building_on(ids: Iterable[UUID], known: Sequence[Object]) -> list[Object]:
-    """What builds on these, by however many steps. Clocks are set back: the order of `known` says nothing."""
-    met, found = set(ids), list[Object]()
-    while more := [item for item in known if item.parent in met and item.id not in met]:
-        met |= {item.id for item in more}
+def _building_on(ids: Iterable[UUID], known: Lineage) -> list[Object]:
+    """What builds on these, by however many steps, and has nothing else to build on. Clocks are set back: the order of
+    `known` says nothing."""
+    gone, found = set(ids), list[Object]()
+
+    def loses_its_parent(item: Object) -> bool:
+        ways = [] if item.parent is None else known.same_state(item.parent)
+        return any(way.id in gone for way in ways) and not any(
+            way.id not in gone and restorable(way, partial=False) for way in ways
+        )
+
+    while more := [item for item in known if item.id not in gone and loses_its_parent(item)]:
+        gone |= {item.id for item in more}
         found += more
     return found
 
 
-def _refuse_broken_chains(retired: Iterable[UUID], known: Sequence[Object]) -> None:
+def _refuse_broken_chains(retired: Container[UUID], known: Lineage) -> None:
     """RetentionError: with the chain, oldest first."""
-    gone = set(retired)
-    kept = [item for item in _building_on(gone, known) if item.id not in gone and _counts(item)]
+    gone = [item.id for item in known if item.id in retired]
+    kept = [item for item in _building_on(gone, known) if _counts(item)]
     if not kept:
         return
-    by_id = {item.id: item for item in known}
-    chain = [kept[-1]]
-    while chain[0].parent in by_id and len(chain) <= len(by_id):
-        chain.insert(0, by_id[chain[0].parent])
+    chain, met = [kept[-1]], {kept[-1].id}
+    while chain[0].parent is not None and (ways := known.same_state(chain[0].parent)):
+        link = next((way for way in ways if way.id in gone), ways[0])
+        if link.id in met:
+            break
+        met.add(link.id)
+        chain.insert(0, link)
     links = "".join(
         f"\n  {item.id}  {item.level.name.lower()}, {dated(item)}{', to be retired' if item.id in gone else ''}"
         for item in chain

@@ -7,7 +7,7 @@ buffers. A round is compiled and run as a backup is; a block is read into the sl
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from uuid import UUID
 
 import numpy as np
 
-from tapeloom.catalog import Catalog, Copy, JobRow, JobStatus, Object, Place
+from tapeloom.catalog import Catalog, Copy, JobRow, JobStatus, Object, Place, VolumeState
 from tapeloom.catalog.ledger import JobLedger
 from tapeloom.config import Config
 from tapeloom.errors import CatalogError
@@ -230,14 +230,21 @@ def open_round(
         tapes: dict[int, Tape] = {**writers(schedule, devices, JobLedger(catalog, job_id), objects, job_id)}
         if unwoven is not None:
             tapes.update(unwoven.tapes)
-        job = Job(schedule, tapes, (), objects, reads=reads)
+        disk = None
+        if Kind.SPOOL in schedule.agents["kind"]:
+            from tapeloom.runtime.spool import SpoolDisk
+
+            server = trip.config.server
+            disk = stack.enter_context(SpoolDisk(server.spool, job_id, server.spool_max))
+        job = Job(schedule, tapes, (), objects, disk=disk, reads=reads)
         if unwoven is not None:
             unwoven.begin(job.arena)
         catalog.begin_job(job_id, kind=verb, groups=list(trip.groups))
+        out = uncounted(catalog)
         for stream, written in places(schedule).items():
             for item in writes[stream]:
                 for place in written:
-                    _begin_copy(catalog, item, place, job_id)
+                    _begin_copy(catalog, item, place, job_id, out)
         try:
             yield Round(schedule, catalog, job_id, job, _expected(schedule, trip))
         finally:
@@ -265,7 +272,7 @@ def _wants(objects: Objects, carried: Sequence[Carried], buffers: Mapping[str, i
             as_of_ns=one.object.as_of,
             content=one.object.content,
             level=one.object.level,
-            parent=one.object.parent,
+            parent=one.object.parent or one.object.stands_for,
             blocks=one.object.blocks or 0,
             bytes=one.object.bytes or 0,
         )
@@ -273,21 +280,29 @@ def _wants(objects: Objects, carried: Sequence[Carried], buffers: Mapping[str, i
     return wants
 
 
-def _begin_copy(catalog: Catalog, item: Object, place: Place, job: UUID) -> None:
+def _begin_copy(catalog: Catalog, item: Object, place: Place, job: UUID, out: Collection[str]) -> None:
     """This job writes that copy: one that an earlier job began and did not end, or a new one."""
-    unfinished = unfinished_copy(item, place)
+    unfinished = unfinished_copy(item, place, out)
     if unfinished is None:
         catalog.add_copy(item.id, job=job, place=place)
     else:
         catalog.resume_copy(unfinished.id, job=job)
 
 
-def unfinished_copy(item: Object, place: Place) -> Copy | None:
-    """The newest copy that an agent has begun to write in a drive, and that lacks blocks."""
+def uncounted(catalog: Catalog) -> set[str]:
+    """Labels of the volumes that are read while they are there, but that nobody counts on."""
+    return {one.label for one in catalog.volumes() if one.state in (VolumeState.RETIRED, VolumeState.SCRATCH)}
+
+
+def unfinished_copy(item: Object, place: Place, out: Collection[str]) -> Copy | None:
+    """The newest copy that an agent has begun to write in a drive, and that lacks blocks; none that has some on a
+    volume of `out`: it would be complete by what nobody counts on."""
     owing = [
         copy
         for copy in item.copies
-        if (copy.agent, copy.drive) == (place.agent, place.drive) and copy.status in ("partial", "missing")
+        if (copy.agent, copy.drive) == (place.agent, place.drive)
+        and copy.status in ("partial", "missing")
+        and set(copy.volumes).isdisjoint(out)
     ]
     return owing[-1] if owing else None
 

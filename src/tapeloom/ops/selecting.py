@@ -21,14 +21,14 @@ def select(catalog: Catalog, selection: Selection, drive: str) -> list[Object]:
     NotFound
         Nothing is called so, or nothing of it is on a volume of that drive.
     RestoreError
-        What an object builds on is missing.
+        Of what a named object builds on there is nothing left. One that was only selected comes with what is.
     """
     if selection.names:
         named = [one for name in selection.names for one in _named(catalog, name, drive, single=selection.single)]
     else:
         named = [one for one in catalog.objects() if _fits(catalog, selection, one) and _is_in(one, drive)]
         if not selection.single:
-            named = [link for one in named for link in _chain(catalog, one)]
+            named = [link for one in named for link in _what_is_left(catalog, one)]
     return with_indexes(catalog, named)
 
 
@@ -64,7 +64,13 @@ def _named(catalog: Catalog, name: str, drive: str, *, single: bool) -> list[Obj
 
 
 def _chain(catalog: Catalog, item: Object) -> tuple[Object, ...]:
-    return find_chain(catalog, str(item.id)).objects if item.level is not Level.FULL else (item,)
+    """With links that are damaged, too: what they have is copied. RestoreError: of one there is nothing."""
+    chain = _what_is_left(catalog, item)
+    return chain if chain[0].level is Level.FULL else find_chain(catalog, str(item.id)).objects
+
+
+def _what_is_left(catalog: Catalog, item: Object) -> tuple[Object, ...]:
+    return find_chain(catalog, str(item.id), partial=True).objects if item.level is not Level.FULL else (item,)
 
 
 def _is_in(item: Object, drive: str) -> bool:

@@ -165,4 +165,4 @@ class _Checker:
 
 
 def _unread(segment: Segment, error: TapeloomError, harm: Harm | None = None) -> Fault:
-    return Fault(segment, f"blocks {segment.seq} to {segment.last} cannot be read: {error}", harm)
+    return Fault(segment, f"cannot be read: {error}", harm)

@@ -62,20 +62,20 @@ def allocate(
 
 class Reserving:
     """An arena in a sealed memfd whose memory a thread of its own takes: that lasts some tenths of a second for each
-    gigabyte, in which tapes can be loaded. Before `wait` nobody may count on more than its control page."""
+    gigabyte, in which tapes can be loaded. Before `wait` nobody may count on more than its control page, and `arena` is
+    there only where `check` finds nothing."""
+
+    arena: _kernel.Arena
 
     def __init__(
         self, slot_bytes: int, slots_common: int, streams: np.ndarray, cursors: np.ndarray, agents: np.ndarray
     ):
         plan = (slot_bytes, slots_common, streams, cursors, agents)
         self._size = size = _kernel.arena_bytes(*plan)
-        available = _available_bytes()
-        if available is not None and size > available:
-            raise UsageError(
-                f"this machine has {available // MIB} MiB of memory to spare, not {size // MIB} MiB: "
-                "make memory in [server] smaller"
-            )
         self._failed: OSError | None = None
+        self._available = _available_bytes()
+        if self._available is not None and size > self._available:
+            return  # for `check`
         fd = os.memfd_create("tapeloom-job", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
@@ -87,8 +87,18 @@ class Reserving:
         self._thread = threading.Thread(target=self._reserve, args=(fd,), name="reserving memory", daemon=True)
         self._thread.start()
 
+    def check(self) -> None:
+        """Raises UsageError where the machine had not that much to spare. That is not said at once: if another job has
+        the memory, it holds the state folder, too, and that is what is to be said."""
+        if self._available is not None and self._size > self._available:
+            raise UsageError(
+                f"this machine has {self._available // MIB} MiB of memory to spare, not {self._size // MIB} MiB: "
+                "make memory in [server] smaller"
+            )
+
     def wait(self) -> _kernel.Arena:
         """The arena, all of its memory allocated. Raises UsageError where the machine cannot give it."""
+        self.check()
         self._thread.join()
         if self._failed is not None:
             raise self._refused(self._failed) from self._failed

@@ -88,6 +88,7 @@ class Job:
         self.schedule = schedule
         self.objects = objects
         self._memory = memory or arenas.make(schedule)
+        self._memory.check()
         self.arena = self._memory.arena
         self._ended: SimpleQueue[threading.Thread] = SimpleQueue()
         self._results: dict[int, AgentResult] = {}

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from tapeloom.errors import TapeloomError
+from tapeloom.volume.header import Content, Level
 
 
 class State(StrEnum):
@@ -41,6 +42,11 @@ class JobObject:
     step: int | None = None
     digest: str | None = None
     troubles: list[str] = field(default_factory=list)
+
+    @property
+    def stands_for(self) -> UUID | None:
+        """The parent of a full one is the object that it stands for (FORMAT.md), but for that of a file index."""
+        return self.parent if self.level == Level.FULL and self.content != Content.INDEX else None
 
 
 def in_words(error: BaseException) -> str:

@@ -10,7 +10,6 @@ import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
@@ -89,7 +88,9 @@ class Fault:
         return self.where.seq
 
     def __str__(self) -> str:
-        return f"block {self.seq} on {self.copy}'s volume {self.label}, position {self.position}: {self.what}"
+        one = self.where
+        blocks = f"block {one.seq}" if one.blocks == 1 else f"blocks {one.seq} to {one.last}"
+        return f"{blocks} on {self.copy}'s volume {self.label}, position {self.position}: {self.what}"
 
 
 VERDICT_WORDS = {
@@ -199,7 +200,8 @@ def clip(segments: Sequence[Segment], first: int, last: int) -> list[Segment]:
     """The parts of `segments`, which are in order of seq, that hold blocks `first` to `last`, both included."""
     parts = []
     at = bisect_right(segments, first, key=lambda item: item.seq)
-    for segment in islice(segments, max(at - 1, 0), None):
+    for n in range(max(at - 1, 0), len(segments)):
+        segment = segments[n]
         if segment.seq > last:
             break
         begin = max(segment.seq, first)
@@ -217,7 +219,8 @@ def cut(segments: Sequence[Segment], spans: Sequence[Span]) -> tuple[list[Segmen
         seq = segment.seq
         while begin < len(spans) and spans[begin][1] < seq:
             begin += 1
-        for first, last in islice(spans, begin, None):
+        for n in range(begin, len(spans)):
+            first, last = spans[n]
             if first > segment.last:
                 break
             if first > seq:
@@ -354,7 +357,7 @@ class Reading:
         asked = [cut(each, [(seq, seq)])[1] for each in self._copies[: copy + 1]]  # without the block
         self._copies = [*asked[:copy], *self._copies[copy + 1 :], asked[copy]]
         self._spans = [(max(first, seq), last) for first, last in self._spans if last >= seq]
-        self.faults = [one for one in self.faults if one.seq <= seq] + [fault]  # the others are met again
+        self.faults = [*_up_to(seq, self.faults), fault]  # the others are met again
         self._lost = None
         self._set_up()
         self._thread.start()
@@ -392,6 +395,12 @@ class Reading:
             self.faults.append(fault)
             self._range(fault.seq, fault.seq, copy + 1)
             segment = segment.after(fault.seq)
+
+
+def _up_to(seq: int, faults: Sequence[Fault]) -> list[Fault]:
+    """What they say of blocks up to `seq`."""
+    known = [one for one in faults if one.seq <= seq]
+    return [replace(one, where=one.where.part(one.seq, min(one.where.last, seq))) for one in known]
 
 
 def _on_none(first: int, last: int, fault: Fault | None) -> str:

@@ -7,7 +7,6 @@ it should be, is left out and named; what misses it is not complete, and gets it
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -16,6 +15,7 @@ import numpy as np
 
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Verdict
+from tapeloom.device import Status
 from tapeloom.errors import Stopped, TapeloomError
 from tapeloom.runtime.media import Ending
 from tapeloom.runtime.reading import VERDICT_HARMS, VERDICT_WORDS, Fault, Mounts, Place, Segment
@@ -171,7 +171,7 @@ class _Pass:
         self._one = one
         self._place = place
         self._splitter = agent._splitter if one.wants is None else agent._splitting(one.wants)
-        self._starts: list[int] = one.runs[:, POSITION].tolist()
+        self._starts = np.ascontiguousarray(one.runs[:, POSITION])
         self._failures = 0
 
     def run(self) -> None:
@@ -192,7 +192,7 @@ class _Pass:
             place.go_to(at, self._agent._passing)
         except TapeloomError as error:
             place.position = None
-            return self._unreadable(at, str(error))
+            return self._unreadable(at, str(error), None)
         split = self._splitter.run(device.ops_address, device.handle_address, position=at, blocks_max=end - at)
         place.position = split.position if split.reason is SplitReason.DONE else None
         for fault in split.faults:
@@ -210,7 +210,8 @@ class _Pass:
             )
         match split.reason:
             case SplitReason.FAILED:
-                return self._unreadable(split.position, str(device.failure(split.status, "read")))
+                harm = Harm.UNREADABLE if split.status == Status.ERR_IO else None
+                return self._unreadable(split.position, str(device.failure(split.status, "read")), harm)
             case SplitReason.FILEMARK:
                 self._leave_out(split.position - 1, split.position, "a filemark is there", Harm.MISSING)
             case SplitReason.END_OF_DATA:
@@ -222,16 +223,16 @@ class _Pass:
                 raise Stopped("nobody reads on")
         return split.position
 
-    def _unreadable(self, position: int, why: str) -> int:
+    def _unreadable(self, position: int, why: str, harm: Harm | None) -> int:
         self._failures += 1
-        self._leave_out(position, position + 1, why, Harm.UNREADABLE)
+        self._leave_out(position, position + 1, why, harm)
         return position + 1
 
     def _leave_out(self, first: int, end: int | None, what: str, harm: Harm | None = None) -> None:
         """The blocks from position `first` up to `end` (None: to the end of the pass)."""
         runs = self._one.runs
-        at = max(bisect_right(self._starts, first) - 1, 0)
-        upto = len(runs) if end is None else bisect_right(self._starts, end - 1)
+        at = max(int(np.searchsorted(self._starts, first, "right")) - 1, 0)
+        upto = len(runs) if end is None else int(np.searchsorted(self._starts, end - 1, "right"))
         part = runs[at:upto].copy()
         stop = part[:, POSITION] + part[:, BLOCKS]
         if end is not None:
@@ -248,5 +249,5 @@ def _stretches(runs: Runs) -> Iterator[tuple[int, int]]:
     whole = runs.copy()
     whole[:, OBJECT] = 0
     whole[:, SEQ] = whole[:, POSITION]
-    for _, first, blocks, _ in run_tables.merge(whole).tolist():
-        yield first, first + blocks
+    for _, first, blocks, _ in run_tables.merge(whole):  # row by row: there may be millions
+        yield int(first), int(first + blocks)

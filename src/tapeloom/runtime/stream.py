@@ -56,14 +56,16 @@ class Source(Protocol):
 class Facts:
     """What the header and the catalog say of an object, beside its source's name.
 
-    `level` and `parent` as in FORMAT.md. `coding`: how its blocks are compressed and sealed, None: they are not.
-    `digest` names the algorithm of the digest over its sequence, or is "none".
+    `level` and `parent` as in FORMAT.md. `as_of_ns`: of a full one that stands for its parent, the parent's. `coding`:
+    how its blocks are compressed and sealed, None: they are not. `digest` names the algorithm of the digest over its
+    sequence, or is "none".
     """
 
     level: int = 0
     parent: UUID | None = None
     coding: Coding | None = None
     digest: str = "none"
+    as_of_ns: int | None = None
 
 
 @runtime_checkable
@@ -132,6 +134,8 @@ class Stream:
         as_of_ns = time.time_ns()
         id = new_id(as_of_ns)
         facts = source.begins(id, as_of_ns) if isinstance(source, Described) else Facts()
+        if facts.as_of_ns is not None:
+            as_of_ns = facts.as_of_ns
         item = self._begin(id, source.name, as_of_ns, source.content, facts)
         sink = self._open(item, facts)
         try:

@@ -72,7 +72,15 @@ def clip(runs: Runs, first_seq: int, last_seq: int) -> Runs:
 
 def spans(runs: Runs) -> list[tuple[int, int]]:
     """What one object's `runs` hold: (first seq, last seq) of each gapless span, ascending."""
-    return union((int(seq), int(seq + blocks - 1)) for _, seq, blocks, _ in runs[np.argsort(runs[:, SEQ])])
+    if len(runs) == 0:
+        return []
+    order = np.argsort(runs[:, SEQ])  # of millions of runs a list would be far larger than the table
+    first = runs[order, SEQ]
+    end = np.maximum.accumulate(first + runs[order, BLOCKS])
+    breaks = np.flatnonzero(first[1:] > end[:-1])
+    firsts = first[np.concatenate(([0], breaks + 1))]
+    lasts = end[np.concatenate((breaks, [len(end) - 1]))] - 1
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
 
 def union(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
