@@ -31,8 +31,8 @@ from tapeloom.ops.moving import Verb, open_moving
 from tapeloom.ops.preparing import Request
 from tapeloom.ops.restore import restore_as_asked
 from tapeloom.ops.retiring import open_retiring
+from tapeloom.ops.sealedspool import SealedFiling
 from tapeloom.seal import KeyRing, new_key_file
-from tapeloom.seal.waiting import SealedFiling
 from tapeloom.volume.header import Level
 from tapeloom.volume.writer import VolumeWriter
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tapeloom.catalog import Copy, CopyStatus, Damage
 from tapeloom.ops.choose import layers
-from tapeloom.runtime.reading import Segment, clip, cut
+from tapeloom.runtime.segments import Segment, clip, cut
 from tapeloom.volume.harm import Harm
 
 BLOCKS = 12

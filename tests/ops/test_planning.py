@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tapeloom.catalog import Object, Outcome, Volume, VolumeState
 from tapeloom.ops.chain import Chain
 from tapeloom.ops.planning import Planner, Stage
-from tapeloom.runtime.reading import Segment
+from tapeloom.runtime.segments import Segment
 from tapeloom.timing import Timing
 from tapeloom.volume.header import Level
 

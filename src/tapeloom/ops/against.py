@@ -15,7 +15,7 @@ from tapeloom.config import Source as Configured
 from tapeloom.errors import BlockDamaged, RestoreError, UsageError
 from tapeloom.ops.choose import choose_object
 from tapeloom.ops.restore import open_object
-from tapeloom.runtime.reading import Fault
+from tapeloom.runtime.segments import Fault
 from tapeloom.volume.header import Content, Level
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome
 from tapeloom.errors import Ambiguous, NotFound, RestoreError, UsageError
 from tapeloom.quantity import local_time
-from tapeloom.runtime.reading import Segment, cut
+from tapeloom.runtime.segments import Segment, cut
 from tapeloom.volume import runs as run_tables
 
 _ID = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f]{0,12}){0,4}", re.IGNORECASE)

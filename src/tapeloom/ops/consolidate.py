@@ -25,7 +25,8 @@ from tapeloom.ops.feeding import reading_of
 from tapeloom.ops.mergeplan import Consolidation, Link
 from tapeloom.ops.mounts import Mounts, open_configured
 from tapeloom.ops.outcome import BackupResult
-from tapeloom.runtime.reading import Fault, Reading
+from tapeloom.runtime.reading import Reading
+from tapeloom.runtime.segments import Fault
 from tapeloom.runtime.stream import Facts
 from tapeloom.volume.header import Content, Level
 
@@ -235,7 +236,7 @@ class Consolidated:
     def _filing(self, item: Object, fd: int) -> Filing:
         if item.key is None:
             return Filing(fd)
-        from tapeloom.seal.waiting import SealedFiling  # with libraries that only few need
+        from tapeloom.ops.sealedspool import SealedFiling  # with libraries that only few need
 
         return SealedFiling(fd)
 

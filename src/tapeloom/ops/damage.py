@@ -11,7 +11,7 @@ from uuid import UUID
 
 from tapeloom.catalog import Catalog, Finding
 from tapeloom.errors import TapeloomError
-from tapeloom.runtime.reading import Fault, Segment
+from tapeloom.runtime.segments import Fault, Segment
 from tapeloom.volume.harm import Harm
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tapeloom.errors import BlockDamaged, DigestWrong, FormatError, RestoreError
 from tapeloom.ops.planning import Part, Stage
-from tapeloom.runtime.reading import Fault, Mounts, Reading
+from tapeloom.runtime.reading import Mounts, Reading
+from tapeloom.runtime.segments import Fault
 from tapeloom.volume.header import Level
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from uuid import UUID
 from tapeloom.catalog import Object, Volume
 from tapeloom.catalog.model import iso
 from tapeloom.ops.chain import Chain
-from tapeloom.runtime.reading import Segment, Span, clip
+from tapeloom.runtime.segments import Segment, Span, clip
 from tapeloom.timing import Timing
 
 WORTH_SECONDS = 0.1

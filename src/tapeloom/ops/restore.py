@@ -21,7 +21,8 @@ from tapeloom.ops.mounts import Mounts
 from tapeloom.ops.planning import RestorePlan, Stage
 from tapeloom.ops.preparing import Prepared, Request, keys_of, not_called_so, nothing_called_so, prepared, stage_of
 from tapeloom.ops.pruning import prune
-from tapeloom.runtime.reading import Fault, Reading
+from tapeloom.runtime.reading import Reading
+from tapeloom.runtime.segments import Fault
 from tapeloom.volume.header import Content
 
 

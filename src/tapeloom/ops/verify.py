@@ -20,7 +20,8 @@ from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.choose import choose_object, segments
 from tapeloom.ops.damage import findings, take_down
 from tapeloom.ops.mounts import Mounts
-from tapeloom.runtime.reading import POOL, SLOTS_MIN, Fault, Segment, read_segment, restore_arena
+from tapeloom.runtime.reading import POOL, SLOTS_MIN, read_segment, restore_arena
+from tapeloom.runtime.segments import Fault, Segment
 from tapeloom.volume.harm import Harm
 
 

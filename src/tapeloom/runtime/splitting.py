@@ -18,7 +18,8 @@ from tapeloom._kernel import SplitReason, Verdict
 from tapeloom.device import Status
 from tapeloom.errors import Stopped, TapeloomError
 from tapeloom.runtime.media import Ending
-from tapeloom.runtime.reading import VERDICT_HARMS, VERDICT_WORDS, Fault, Mounts, Place, Segment
+from tapeloom.runtime.reading import Mounts, Place
+from tapeloom.runtime.segments import VERDICT_HARMS, VERDICT_WORDS, Fault, Segment
 from tapeloom.volume import runs as run_tables
 from tapeloom.volume.harm import Harm
 from tapeloom.volume.runs import BLOCKS, OBJECT, POSITION, SEQ, Runs
