@@ -298,7 +298,7 @@ def test_what_mirrors_of_a_backup_owe(vault: Vault) -> None:
 
 def test_stopped_in_order_and_resumed_in_the_middle_of_an_object(vault: Vault) -> None:
     with open_copying(vault.world.config) as copying:
-        result = copying.run(lambda running: _stopping(running, 20))
+        result = copying.run(lambda running: _stopping(running, 8))
     assert result.stopped
     assert result.exit_status == 1
     vault.configure(copying="")
@@ -318,7 +318,7 @@ def _once(result: CopyResult) -> list[object]:
 
 
 class _stopping:
-    """Ends a round in order as soon as its reader has read so many blocks."""
+    """Ends a round in order as soon as the first of its writers has written so many blocks."""
 
     def __init__(self, running, blocks: int):
         self._running = running
@@ -326,14 +326,14 @@ class _stopping:
 
     def __enter__(self):
         running, blocks = self._running, self._blocks
-        row = list(running.schedule.agent_names).index("V")
-        agents = running.job._restores[row]
+        reader, writer = map(list(running.schedule.agent_names).index, ("V", "C1"))
+        agents = running.job._restores[reader]
         real = agents._splitter.run
 
         class Stopper:
             def run(self, *arguments, **more):
                 split = real(*arguments, **more | {"blocks_max": min(more["blocks_max"], 4)})
-                if running.job.arena.agent_statistics(row).blocks >= blocks:
+                if running.job.arena.agent_statistics(writer).blocks >= blocks:
                     running.job.stop(Stop.IN_ORDER)
                 return split
 

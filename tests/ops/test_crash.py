@@ -3,79 +3,17 @@ goes on."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
 from agent_world import snapshot
 from ops_world import World, assert_receipts_hold, listed
+from power_cut import MOMENTS, dies
 
 from tapeloom.catalog import Catalog, JobStatus, Outcome
-from tapeloom.catalog.ledger import JobLedger
-from tapeloom.device.native import NativeDrive
-from tapeloom.device.virtual import VirtualDrive
 from tapeloom.ops.verify import verify
-from tapeloom.volume.writer import VolumeWriter
-
-MOMENTS: dict[str, tuple[type, str]] = {
-    "the job is entered": (Catalog, "begin_job"),
-    "an object is entered": (Catalog, "add_object"),
-    "an object's end is entered": (Catalog, "object_ended"),
-    "a volume is entered": (Catalog, "add_volume"),
-    "a label is entered": (Catalog, "labelled"),
-    "an append is entered": (Catalog, "append_begins"),
-    "a receipt is entered": (Catalog, "receipt"),
-    "an append's end is entered": (Catalog, "append_ends"),
-    "a volume is full": (JobLedger, "volume_full"),
-    "the job's end is entered": (Catalog, "finish_job"),
-    "a record is written": (NativeDrive, "write"),
-    "a filemark is written": (NativeDrive, "write_filemarks"),
-    "blocks are written": (VolumeWriter, "wrote"),
-    "a cartridge is made": (VirtualDrive, "new_cartridge"),
-    "a cartridge is put in": (VirtualDrive, "load"),
-    "a cartridge is taken out": (VirtualDrive, "unload"),
-}
-
-
-def kill_at(moment: str, number: int, after: bool) -> None:
-    """From now on the `number`th time of that kills this process, right before it or right after."""
-    kind, name = MOMENTS[moment]
-    real: Callable = getattr(kind, name)
-    left = [number]
-
-    def method(self, *arguments, **more):
-        left[0] -= 1
-        now = left[0] == 0
-        if now and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(self, *arguments, **more)
-        if now:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(kind, name, method)
-
-
-def backup_and_die(world: World, moment: str, number: int, after: bool) -> bool:
-    """A backup in a child process. False: it came to its end before the moment did."""
-    child = os.fork()
-    if child == 0:
-        status = 70
-        try:
-            kill_at(moment, number, after)
-            status = world.backup().exit_status
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
 
 
 def prepare(world: World) -> None:
@@ -140,7 +78,7 @@ def test_killed_when(moment: str, after: bool, once: World, tmp_path: Path) -> N
     world = brought_over(once, tmp_path)
     fresh_data(world, 2)
     number = Random(f"{moment} {after}").randint(1, 4)
-    while number and not backup_and_die(world, moment, number, after):
+    while number and not dies(lambda: world.backup().exit_status, moment, number, after):
         number -= 1  # it does not come so often
     assert number, "it never came"
     check_after_death(world)
@@ -152,7 +90,7 @@ def test_killed_in_the_first_backup_of_all(seed: int, world: World) -> None:
     chance = Random(seed)
     prepare(world)
     fresh_data(world, 1)
-    backup_and_die(world, chance.choice(list(MOMENTS)), chance.randint(1, 6), chance.random() < 0.5)
+    dies(lambda: world.backup().exit_status, chance.choice(list(MOMENTS)), chance.randint(1, 6), chance.random() < 0.5)
     check_after_death(world)
     check_next_backup(world, 2)
 
@@ -165,6 +103,11 @@ def test_killed_again_and_again(seed: int, world: World) -> None:
     prepare(world)
     for number in range(4):
         fresh_data(world, number)
-        backup_and_die(world, chance.choice(list(MOMENTS)), chance.randint(1, 12), chance.random() < 0.5)
+        dies(
+            lambda: world.backup().exit_status,
+            chance.choice(list(MOMENTS)),
+            chance.randint(1, 12),
+            chance.random() < 0.5,
+        )
         check_after_death(world)
     check_next_backup(world, 9)

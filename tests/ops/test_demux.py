@@ -4,8 +4,6 @@ a drive fails, a block is damaged or the power goes."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
@@ -15,7 +13,7 @@ from typing import Any
 import pytest
 from agent_world import snapshot
 from ops_world import BLOCK, World, flip, place_in_file
-from test_crash import MOMENTS, kill_at
+from power_cut import dies
 
 from tapeloom._kernel import Stop
 from tapeloom.catalog import Catalog, CopyStatus, Outcome, VolumeState
@@ -352,28 +350,8 @@ def test_what_cannot_be(filled: World, volumes: list[str], to: list[str], words:
         pass
 
 
-def die(world: World, moment: str, number: int, after: bool, targets: Sequence[str], spool: int) -> bool:
-    """In a child process. False: it came to its end before the moment did."""
-    child = os.fork()
-    if child == 0:
-        status = 70
-        try:
-            kill_at(moment, number, after)
-            status = demux(world, targets, spool)[1].exit_status
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
-
-
 CUTS = ["a receipt is entered", "an append is entered", "blocks are written", "a filemark is written"]
 CUTS += ["a copy is entered", "a record is written", "the job's end is entered", "blocks wait"]
-MOMENTS.setdefault("a copy is entered", (Catalog, "add_copy"))
-MOMENTS.setdefault("blocks wait", (WaitingTape, "wrote"))
 
 
 @pytest.mark.parametrize("moment", CUTS)
@@ -381,7 +359,7 @@ def test_a_power_cut_at_any_moment(filled: World, moment: str) -> None:
     chance = Random(moment)
     spool = PLENTY if moment == "blocks wait" else 20 * BLOCK  # so much that there is something to wait
     number = 1 if moment == "blocks wait" else chance.randint(1, 2)
-    died = die(filled, moment, number, chance.random() < 0.5, ["R3", "R4"], spool)
+    died = dies(lambda: demux(filled, ["R3", "R4"], spool)[1].exit_status, moment, number, chance.random() < 0.5)
     assert nothing_is_left(filled)
     for source in SIZES:
         same(filled, source)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from random import Random
 
 import pytest
 from agent_world import snapshot
 from ops_world import World, assert_receipts_hold, flip, place_in_file
-from test_crash import MOMENTS, kill_at
+from power_cut import dies
 
 from tapeloom.catalog import Catalog, CopyStatus, VolumeState
 from tapeloom.errors import NotFound, UsageError
@@ -186,24 +184,6 @@ def test_the_plan_moves_nothing(filled: World) -> None:
     assert "R3" not in {volume.split("-")[0] for volume in labels(filled, "R3")}
 
 
-def die(world: World, moment: str, number: int, after: bool) -> bool:
-    """A compaction in a child process. False: it came to its end before the moment did."""
-    child = os.fork()
-    if child == 0:
-        status = 70
-        try:
-            kill_at(moment, number, after)
-            status = move(world, Verb.COMPACT, labels(world)).exit_status
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
-
-
 CUTS = [
     "an append is entered",
     "a receipt is entered",
@@ -212,8 +192,6 @@ CUTS = [
     "blocks are written",
 ]
 CUTS += ["the job is entered", "a copy is entered", "volumes go out of use", "the job's end is entered"]
-MOMENTS.setdefault("a copy is entered", (Catalog, "add_copy"))
-MOMENTS.setdefault("volumes go out of use", (Catalog, "put_out_of_use"))
 
 
 @pytest.mark.parametrize("moment", CUTS)
@@ -221,7 +199,9 @@ def test_a_power_cut_at_any_moment(filled: World, moment: str) -> None:
     """No receipt without data, no volume out of use too early, and the same command goes on."""
     chance = Random(moment)
     volumes = labels(filled)
-    died = die(filled, moment, chance.randint(1, 3), chance.random() < 0.5)
+    died = dies(
+        lambda: move(filled, Verb.COMPACT, volumes).exit_status, moment, chance.randint(1, 3), chance.random() < 0.5
+    )
     assert_receipts_hold_where_used(filled)
     for source in SOURCES:
         same(filled, source)

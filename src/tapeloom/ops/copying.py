@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, JobRow, Object, Place
 from tapeloom.compile import compile_job
 from tapeloom.config import Config
-from tapeloom.errors import NotFound, UsageError
+from tapeloom.errors import DeviceError, HeldError, NotFound, UsageError
 from tapeloom.graph import groups_named
 from tapeloom.ops.copyplan import CopyPlan, plan_round
 from tapeloom.ops.outcome import AgentEnd
@@ -147,11 +147,17 @@ class Copying:
                 trip, offers = roomy(found[0], self.catalog), found[1]
             for offer in offers:
                 books.tried(offer.debt, offer.source)
-            with (
-                open_round(self.catalog, self.verb, trip, compile_job(trip.config, trip.groups)) as running,
-                watch(running) as on_tick,
-            ):
-                rounds.append(running.run(on_tick))
+            with ExitStack() as stack:
+                opening = open_round(self.catalog, self.verb, trip, compile_job(trip.config, trip.groups))
+                try:
+                    running = stack.enter_context(opening)
+                except (DeviceError, HeldError) as error:
+                    if not rounds:
+                        raise
+                    self.remarks.append(str(error))  # what was brought before stays, and so does what comes without it
+                    trip = None
+                    continue
+                rounds.append(running.run(stack.enter_context(watch(running))))
             if rounds[-1].stopped:
                 break
             for agent in rounds[-1].agents:
