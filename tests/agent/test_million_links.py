@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -146,5 +145,7 @@ def restore(target: Path) -> int:
 
 if __name__ == "__main__":
     names = {"read": read, "restore": restore}[sys.argv[1]](Path(sys.argv[2]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    Path(sys.argv[3]).write_text(json.dumps({"names": names, "mib": peak}))
+    # Not ru_maxrss: that of a child begins with what its parent had when it was made.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    Path(sys.argv[3]).write_text(json.dumps({"names": names, "mib": peak >> 10}))

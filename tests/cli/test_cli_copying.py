@@ -258,7 +258,7 @@ def test_an_increment_goes_alone_and_a_full_one_with_all_of_its_own(vault: Site)
     gone = vault.good("objects", "--retire", full, "--with-increments", "--json").json
     assert [(one["id"], one["status"]) for one in gone] == [(one, "retired") for one in (full, middle, newest)]
     assert "BMA1 (retired), BMA2 (retired)" in vault.good("objects", "docs").out
-    fail(vault, "restore", "docs", "--to", "x", status=3, says="nothing of it is on tape")
+    fail(vault, "restore", "docs", "--to", "x", status=3, says="retired copies (on R1-0001, R2-0001) are not read")
     said = vault.good("backup", "--level", "incremental").out
     assert "docs: a full backup instead" in said
 

@@ -259,6 +259,18 @@ def test_the_reason_counts_what_the_spool_holds() -> None:
     )
 
 
+def test_the_reason_is_of_what_waits_and_not_of_what_stands_alone() -> None:
+    tape = [0, 0, 1, 1, *[stream + 2 for _ in range(5) for stream in range(3)]]
+    plan = plan_of(tape, spool=100)
+    check(plan, [tape_of(tape)], 100)
+    assert plan.spool_bytes_max > 0
+    assert plan.reason == (
+        "1 pass: 3 objects overlap, 1 drive takes one at a time, what waits of the others "
+        f"({plan.spool_bytes_max / 1000:.0f} kB at most) fits into the spool"
+    )
+    assert plan_of([0, 0, 1, 1]).reason == "1 pass: no objects overlap, 1 drive takes one at a time"
+
+
 def test_a_small_object_inside_of_a_large_one_waits_and_not_the_other_way_round() -> None:
     tape: list[int | None] = [0] * 30 + [1, 0, 1] + [0] * 30
     plan = plan_of(tape, spool=2)

@@ -22,7 +22,7 @@ from tapeloom.device.waiting import WaitingDrive
 from tapeloom.errors import NotFound, UsageError
 from tapeloom.ops import demux as demux_module
 from tapeloom.ops.copying import LEFT_TO_DEMUX, open_missing
-from tapeloom.ops.demux import DemuxResult, open_demux
+from tapeloom.ops.demux import ANEW, UNBEGUN, DemuxResult, open_demux
 from tapeloom.ops.demuxplan import DemuxPlan
 from tapeloom.ops.rounds import Round
 from tapeloom.ops.verify import verify
@@ -125,6 +125,15 @@ def same(world: World, source: str, agent: str | None = None) -> None:
     assert snapshot(world.restored(source, copy=agent)) == snapshot(world.folder / "data" / source)
 
 
+def assert_told_as_begun(world: World, result: DemuxResult) -> None:
+    """Only of what has something on its target it is said that it would stand in two pieces."""
+    assert result.copied.unpaid
+    for one in result.copied.unpaid:
+        with world.catalog() as catalog:
+            own = [copy for copy in catalog.object(one.object.id).copies if copy.agent == one.place.agent]
+        assert one.why.endswith(ANEW if own[-1].volumes else UNBEGUN)
+
+
 def nothing_is_left(world: World) -> bool:
     folder = world.config.server.spool
     return not folder.exists() or not list(folder.iterdir())
@@ -174,10 +183,19 @@ def test_more_objects_and_fewer(world: World, count: int) -> None:
     assert_in_one_piece(world, ["R3", "R4"], list(sizes))
 
 
+def block_bytes_on(world: World, drive: str) -> int:
+    """Of objects and file indexes."""
+    with world.catalog() as catalog:
+        cartridges = [one.cartridge for one in catalog.volumes(drive)]
+    headers = [met.header for cartridge in cartridges for met in world.on_tape(drive, cartridge)]
+    return sum(one.block_bytes for one in headers if one is not None and one.kind is Kind.OBJECT)
+
+
 def test_in_memory(filled: World) -> None:
     plan, result = demux(filled, ["R3"], PLENTY, in_memory=True)
     assert (plan.spool, result.passes, result.exit_status) == (None, 1, 0)
     assert result.spool_bytes_most > 0
+    assert result.copied.bytes == block_bytes_on(filled, "R3"), "what waited counts once"
     assert not filled.config.server.spool.exists()
     assert_in_one_piece(filled, ["R3"])
 
@@ -258,7 +276,7 @@ def test_a_target_that_fails(filled: World) -> None:
     _, result = demux(filled, ["R3", "R4"], PLENTY)
     assert result.exit_status == 1
     assert {one.place.drive for one in result.copied.unpaid} == {"R3"}
-    assert all("writes it anew" in one.why for one in result.copied.unpaid)
+    assert_told_as_begun(filled, result)
     assert "complete" in {filled.status(source).get("demux-R4") for source in SIZES}
     configure(filled)
     with open_missing(filled.config, of_copying=True) as copying:  # would leave them in pieces
@@ -279,6 +297,7 @@ def test_a_spool_that_fails(filled: World, monkeypatch: pytest.MonkeyPatch) -> N
         _, result = demux(filled, ["R3"], PLENTY)
     assert result.exit_status == 1
     assert "failed" in {agent.ending for agent in result.copied.agents if agent.drive == "(spool)"}
+    assert {one.why for one in result.copied.unpaid} == {UNBEGUN}
     left = {source: filled.status(source)["demux-R3"] for source in SIZES}
     assert set(left.values()) == {"complete", "missing"}
     assert demux(filled, ["R3"], PLENTY)[1].exit_status == 0
@@ -311,7 +330,7 @@ def test_a_stop(filled: World, how: Stop) -> None:
         result = demuxing.run(stopping)
     assert result.copied.stopped
     assert result.exit_status in (1, 3)
-    assert all("anew" in one.why for one in result.copied.unpaid)
+    assert_told_as_begun(filled, result)
     assert nothing_is_left(filled)
     assert demux(filled, ["R3"], PLENTY)[1].exit_status == 0
     assert_in_one_piece(filled, ["R3"])

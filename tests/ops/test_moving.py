@@ -141,7 +141,8 @@ def test_blocks_that_nothing_gives_keep_their_volume(filled: World) -> None:
 def test_increments_go_with_their_fulls(filled: World) -> None:
     (filled.folder / "data" / "D1" / "later").write_bytes(b"later" * 5000)
     assert filled.backup(level=Level.INCREMENTAL).exit_status == 0
-    assert move(filled, Verb.MIGRATE, ["R1", "R2"]).exit_status == 0
+    with open_moving(filled.config, Verb.MIGRATE, ["R1", "R2"], "R3", fewer_copies=True) as moving:
+        assert moving.run().exit_status == 0
     assert filled.object("D1").level is Level.INCREMENTAL
     same(filled, "D1", "migrate-R3")
     # The next increment builds on what was moved.
@@ -222,3 +223,19 @@ def assert_receipts_hold_where_used(world: World) -> None:
         retired = any(copy.status is CopyStatus.RETIRED for item in catalog.objects() for copy in item.copies)
     if not retired:
         assert_receipts_hold(world)
+
+
+def test_copies_do_not_come_together_unasked(filled: World) -> None:
+    """The original of D1 is on R1, its mirror on R2: on R3 they would be one."""
+    both = [*labels(filled), *labels(filled, "R2")]
+    with pytest.raises(UsageError, match=r"D1 .* fewer copies.*--fewer-copies"):
+        move(filled, Verb.COMPACT, both)
+    assert move(filled, Verb.COMPACT, labels(filled)).exit_status == 0
+    with pytest.raises(UsageError, match="fewer copies"):
+        move(filled, Verb.COMPACT, labels(filled, "R2"))
+    assert filled.status("D1") == {"A": "retired", "M": "complete", "compact-R3": "complete"}
+    with open_moving(filled.config, Verb.COMPACT, labels(filled, "R2"), "R3", fewer_copies=True) as moving:
+        assert any("fewer copies" in remark for remark in moving.plan().remarks)
+        assert moving.run().exit_status == 0
+    assert filled.status("D1") == {"A": "retired", "M": "retired", "compact-R3": "complete"}
+    same(filled, "D1")

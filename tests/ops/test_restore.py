@@ -9,6 +9,7 @@ import pytest
 from agent_world import snapshot
 from ops_world import World, files_in
 
+from tapeloom.catalog import Catalog, Outcome
 from tapeloom.errors import HeldError, NotFound, RestoreError
 from tapeloom.ops.backup import open_backup
 from tapeloom.ops.restore import cat, open_object, restore
@@ -144,3 +145,32 @@ def test_a_held_drive_is_a_reason_of_its_own(twice: World) -> None:
     """Nothing is wrong with the tapes: the exit status says that nothing was done."""
     with open_backup(twice.config), pytest.raises(HeldError):
         twice.sequence("D1", copy="A")
+
+
+def test_what_is_retired_is_not_read(twice: World) -> None:
+    """The sentence says so, where it stands, and what can be had instead."""
+    first, second = ids(twice, "Said")
+
+    def retire(id: str, *agents: str) -> None:
+        with Catalog.open(twice.state) as catalog:
+            catalog.retire(copy.id for copy in catalog.object(id).copies if copy.agent in agents)
+
+    retire(second, "A", "M1", "M2")
+    assert twice.sequence("Said") == b"version 1\n" * 5000
+    on = r"retired copies \(on R1-0001, R2-0001, R3-0001\) are not read, nor with --partial"
+    for partial in (False, True):
+        with pytest.raises(RestoreError, match=f"{on}; choose another object"):
+            twice.sequence(second, partial=partial)
+    retire(first, "A")
+    with pytest.raises(RestoreError, match=r"\(on R1-0001\).*; M1, M2 not asked, because of --copy: leave it out"):
+        twice.sequence(first, copy="A")
+    retire(first, "M1", "M2")
+    with pytest.raises(RestoreError, match=f"{on}; choose another object"):
+        twice.sequence("Said")
+    with Catalog.open(twice.state) as catalog:
+        item = catalog.object(ids(twice, "D1")[0])
+        catalog.object_ended(item.id, outcome=Outcome.INTERRUPTED, blocks=item.blocks, bytes=item.bytes, files=None)
+    retire(ids(twice, "D1")[1], "A", "M1", "M2")
+    with pytest.raises(RestoreError, match=f"{on}; --partial restores what there is of {item.id}"):
+        twice.sequence("D1")
+    assert twice.sequence("D1", partial=True)

@@ -13,7 +13,7 @@ from tapeloom.cli.attending import enter_when_free, may_wait, signals
 from tapeloom.cli.copying import dry_run
 from tapeloom.cli.endings import begun, key_files
 from tapeloom.cli.moments import moment
-from tapeloom.cli.options import as_json
+from tapeloom.cli.options import as_json, one_target
 from tapeloom.cli.screen import counted, duration, local_time, put, put_json, put_section, put_text, short_id, size
 from tapeloom.cli.tables import put_table
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source")
-@click.option("--to", metavar="DRIVE", required=True, help="Where the new object goes to, on volumes of this drive.")
+@one_target("Where the new object goes to, on volumes of this drive.")
 @click.option(
     "--at",
     metavar="TIME",
@@ -51,7 +51,8 @@ def consolidate(
     """Make one new full object of SOURCE's full one and the increments on it, from tape alone.
 
     It is what a full backup of that time would have been, and stands for the last of them: restores take it instead,
-    and further increments build on it. The others stay; with `objects --retire` they go.
+    and further increments build on it. The others stay. `objects --retire ID --with-increments`, with the id of
+    the full one, takes them out of use up to the state that the new one stands for; states before that are gone then.
     """
     from tapeloom import kept
     from tapeloom.ops.mergeplan import plan_consolidation

@@ -139,8 +139,14 @@ def _put_copied(result: CopyResult) -> None:
     stopped = ", stopped before the end" if result.stopped else ""
     put_text(
         f"{name} {ids}{stopped}: {size(result.bytes)} read in {duration(result.seconds)}{fast}{already}. "
-        f"{'All copies are complete' if result.well else 'Some copies are not complete'}."
+        f"{_end(result)}."
     )
+
+
+def _end(result: CopyResult) -> str:
+    if result.well:
+        return "All copies are complete"
+    return f"Some copies are not complete{': the same command again goes on' if result.stopped else ''}"
 
 
 def _complete(copies: int) -> str:

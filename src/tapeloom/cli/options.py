@@ -27,6 +27,17 @@ def as_json(what: str) -> Callable[[F], F]:
     return click.option("--json", "json_wanted", is_flag=True, help=f"Print {what}, as JSON on standard output.")
 
 
+def one_target(what: str) -> Callable[[F], F]:
+    """--to DRIVE, once: a second one is a mistake, and not silently put in the place of the first."""
+
+    def only(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> str:
+        if len(given) > 1:
+            raise UsageError(f"--to is given {len(given)} times, and all goes to one drive: leave one")
+        return given[0]
+
+    return click.option("--to", metavar="DRIVE", required=True, multiple=True, callback=only, help=what)
+
+
 def one_copy(verb: F) -> F:
     """--copy or --volume: which of an object's copies is read."""
     volume = click.option("--volume", metavar="LABEL", help="Read from this volume.")

@@ -83,12 +83,13 @@ def _put_plan(plan: DemuxPlan, json_wanted: bool) -> None:
         put_json(plan.as_json())
         return
     for count, one in enumerate(plan.passes, 1):
+        if count > 1:
+            put()
         put_text(f"Pass {count}, about {duration(one.seconds)}, {size(one.spool_bytes_max)} wait at most")
         _put_pass(one)
-        put()
     put_section("Remarks", plan.remarks)
     put_section("Afterwards", plan.afterwards)
-    if plan.remarks or plan.afterwards:
+    if plan.passes or plan.remarks or plan.afterwards:
         put()
     already = f" {counted(plan.already, 'object')} in one piece already." if plan.already else ""
     if not plan.passes:

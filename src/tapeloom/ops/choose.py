@@ -59,8 +59,7 @@ def choose_object(catalog: Catalog, name: str, *, at: int | None = None, partial
         )
     if not usable:
         newest = found[-1]
-        on_tape = restorable(newest, partial=True)
-        rest = "--partial restores what there is" if on_tape else "nothing of it is on tape"
+        rest = "--partial restores what there is" if restorable(newest, partial=True) else _nothing_left(newest, found)
         raise RestoreError(
             f"source {name} has no object{'' if at is None else ' so old'} that is whole and has a complete copy: "
             f"{_why_not(newest)}; {rest}"
@@ -94,6 +93,24 @@ def _why_not(item: Object) -> str:
             return f"{newest} has {states(item.copies)}"
 
 
+def _nothing_left(newest: Object, found: Sequence[Object]) -> str:
+    """Why not even a part of the newest object is restored, and what can be had instead."""
+    older = [item for item in found if restorable(item, partial=True)]
+    instead = f"; --partial restores what there is of {older[-1].id}, of {dated(older[-1])}" if older else ""
+    if newest.status != CopyStatus.RETIRED:
+        return f"nothing of it is on tape{instead}"
+    return f"{_not_read(newest.copies)}{instead or _ANOTHER}"
+
+
+_ANOTHER = "; choose another object, if `tapeloom objects` lists one that is not retired"
+
+
+def _not_read(copies: Sequence[Copy]) -> str:
+    """Of copies all of which are retired."""
+    labels = ", ".join(dict.fromkeys(label for copy in copies for label in copy.volumes))
+    return f"retired copies ({f'on {labels}' if labels else 'nothing on tape'}) are not read, nor with --partial"
+
+
 def states(copies: Sequence[Copy]) -> str:
     """How an object's copies are: `A partial, M1 damaged`."""
     return ", ".join(f"{copy.agent} {copy.status}" for copy in copies) or "no copy"
@@ -125,8 +142,11 @@ def choose_copies(
     option = "--volume" if agent is None else "--copy"
     elsewhere = f"; {', '.join(others)} not asked, because of {option}: leave it out" if others else ""
     if all(copy.status is CopyStatus.RETIRED for copy in copies):
+        asked_not = [copy.agent for copy in item.copies if copy.volumes and copy.status is not CopyStatus.RETIRED]
+        instead = f"; {', '.join(asked_not)} not asked, because of {option}: leave it out" if asked_not else _ANOTHER
         raise RestoreError(
-            f"object {item.id} of {item.source} has no copy that is counted on ({states(copies)}){elsewhere}"
+            f"object {item.id} of {item.source} has no copy that is counted on ({states(copies)}), and "
+            f"{_not_read(copies)}{instead}"
         )
     in_order = (CopyStatus.COMPLETE, CopyStatus.DAMAGED, CopyStatus.PARTIAL)
     chosen = [copy for status in in_order for copy in copies if copy.status is status]

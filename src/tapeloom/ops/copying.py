@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, JobRow, Object, Place
@@ -81,7 +81,7 @@ class Copying:
     """Copying that is decided and holds the catalog: `plan` says how it will go, `run` does it.
 
     `first` is a round that the configuration itself describes; what it leaves owing, and all that comes without one, is
-    brought in rounds of our own making.
+    brought in rounds of our own making. `about`: see `Trip`.
     """
 
     def __init__(
@@ -94,12 +94,14 @@ class Copying:
         first: Trip | None = None,
         prefer: Callable[[Copy], bool] = lambda copy: False,
         remarks: Sequence[str] = (),
+        about: Sequence[str] = (),
     ):
         self.config = config
         self.catalog = catalog
         self.verb = verb
         self.debts = list(dict.fromkeys(debts))
         self.remarks = list(remarks)
+        self._about = tuple(about)
         self._first = first
         self._prefer = prefer
         self.already = len(self.debts) - len(self._books().open())
@@ -148,7 +150,8 @@ class Copying:
             for offer in offers:
                 books.tried(offer.debt, offer.source)
             with ExitStack() as stack:
-                opening = open_round(self.catalog, self.verb, trip, compile_job(trip.config, trip.groups))
+                named = replace(trip, about=self._about)
+                opening = open_round(self.catalog, self.verb, named, compile_job(trip.config, trip.groups))
                 try:
                     running = stack.enter_context(opening)
                 except (DeviceError, HeldError) as error:

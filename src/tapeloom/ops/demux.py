@@ -17,7 +17,7 @@ from uuid import UUID
 
 import numpy as np
 
-from tapeloom.catalog import Catalog, Copy, CopyStatus, JobRow, Object, Volume, VolumeState
+from tapeloom.catalog import Catalog, Copy, CopyStatus, JobRow, Object, Place, Volume, VolumeState
 from tapeloom.catalog.damage import without
 from tapeloom.compile import compile_job
 from tapeloom.compile.passes import Pass as PlannedPass
@@ -37,6 +37,7 @@ from tapeloom.runtime import Ending
 from tapeloom.volume.runs import BLOCKS, OBJECT, POSITION
 
 ANEW = "it was cut short, and would stand in two pieces: the same command writes it anew"
+UNBEGUN = "nothing of it was written: the same command writes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,8 @@ class Demuxing:
         return list(dict.fromkeys([*debts, *self._mending]))
 
     def _pass(self, planned: PlannedPass, gone: dict[str, str], watch: Watch) -> tuple[RoundResult, int] | None:
-        """One round; None where all its targets have failed before."""
+        """One round, in whose result what waited counts as read once, from tape; and the most blocks that waited. None
+        where all its targets have failed before."""
         ways = tuple(
             () if target in gone else ways for target, ways in zip(self._targets, planned.targets, strict=True)
         )
@@ -269,6 +271,8 @@ class Demuxing:
         schedule = compile_job(trip.config, trip.groups)
         with open_round(self._catalog, VERB, trip, schedule, unwoven) as running, watch(running) as on_tick:
             result = running.run(on_tick)
+            again = unwoven.read_again
+            result = replace(result, blocks=result.blocks - again.blocks, bytes=result.bytes - again.bytes)
             return result, unwoven.spool_blocks_most
 
     def _mend(
@@ -288,13 +292,14 @@ class Demuxing:
                 continue
             source = self._source_of(item)
             given = without([] if source is None else self._held(item, source), lost[item.id])
+            again = ANEW if _is_begun(item, debt.place) else UNBEGUN
             why = gone.get(debt.place.drive)
             if why is not None:
-                why = f"drive {debt.place.drive} did not come to its end: {why}; {ANEW}"
+                why = f"drive {debt.place.drive} did not come to its end: {why}; {again}"
             elif rounds and rounds[-1].stopped:
-                why = f"stopped; {ANEW}"
+                why = f"stopped; {again}"
             elif without(lacking, given) != lacking and not item.is_index:
-                why = ANEW
+                why = again
             if why is not None:
                 unpaid.append(Unpaid(item, debt.place, tuple(lacking), why))
                 continue
@@ -356,6 +361,12 @@ class Demuxing:
     def _is_safe(self, item: Object) -> bool:
         """Whether a target has all that there is of it."""
         return any(not missing_in(self._catalog, item, place_of(target)) for target in self._targets)
+
+
+def _is_begun(item: Object, place: Place) -> bool:
+    """Whether something of a copy that is counted on stands there."""
+    here = [copy for copy in item.copies if (copy.agent, copy.drive) == (place.agent, place.drive)]
+    return any(copy.volumes and copy.status is not CopyStatus.RETIRED for copy in here)
 
 
 @contextmanager

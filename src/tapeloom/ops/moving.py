@@ -7,7 +7,7 @@ the same command goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +20,7 @@ from tapeloom.errors import NotFound, UsageError
 from tapeloom.ops.copying import Copying, CopyResult, Watch, worthless
 from tapeloom.ops.copyplan import CopyPlan
 from tapeloom.ops.owed import Debt
-from tapeloom.ops.rounds import Span
+from tapeloom.ops.rounds import Span, uncounted
 from tapeloom.ops.selecting import with_indexes
 from tapeloom.volume import runs as run_tables
 
@@ -63,21 +63,35 @@ class Moving:
     """A move that is decided and holds the catalog. `copying` has the rounds; `left_behind` are objects that nobody
     wants any more, and that do not go along."""
 
-    def __init__(self, config: Config, catalog: Catalog, verb: Verb, volumes: Sequence[Volume], to: str):
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        verb: Verb,
+        volumes: Sequence[Volume],
+        to: str,
+        *,
+        fewer_copies: bool = False,
+    ):
         self.verb = verb
         self.volumes = volumes
+        self._fewer_copies = fewer_copies
+        self._out = uncounted(catalog)
         self._catalog = catalog
         self._place = Place(f"{verb}-{to}", verb.value, to)
         self._on = {volume.id: _held(catalog, volume) for volume in volumes}
         labels = {volume.label for volume in volumes}
         wanted, self.left_behind = self._choose()
+        self.fewer = [item for item in wanted if not item.is_index and self._has_fewer_afterwards(item)]
+        """What will have fewer copies that do not share a volume: several of them come together in one."""
         self.copying = Copying(
             config,
             catalog,
             verb.value,
             [Debt(item.id, self._place) for item in wanted],
             prefer=lambda copy: not labels.isdisjoint(copy.volumes),
-            remarks=list(worthless(wanted, [self._place])),
+            about=sorted(labels),
+            remarks=[*self._remarks_of_fewer(), *worthless(wanted, [self._place])],
         )
 
     def _choose(self) -> tuple[list[Object], list[Object]]:
@@ -92,6 +106,29 @@ class Moving:
         return with_indexes(self._catalog, wanted), left + [
             item for item in self._retired(known) if item.id not in held
         ]
+
+    def _has_fewer_afterwards(self, item: Object) -> bool:
+        labels = {volume.label for volume in self.volumes}
+        good = [
+            copy
+            for copy in item.copies
+            if copy.status is CopyStatus.COMPLETE and self._out.isdisjoint(copy.volumes) and not self._is_ours(copy)
+        ]
+        stay = [copy for copy in good if labels.isdisjoint(copy.volumes)]
+        there = any(self._is_at_place(copy) for copy in stay)
+        return _apart(stay) + (not there) < _apart(good)
+
+    def _is_at_place(self, copy: Copy) -> bool:
+        return (copy.agent, copy.drive) == (self._place.agent, self._place.drive)
+
+    def _is_ours(self, copy: Copy) -> bool:
+        """Whether it was made for this very move, before that was cut short."""
+        moved = self._catalog.job(copy.job).groups
+        return self._is_at_place(copy) and any(volume.label in moved for volume in self.volumes)
+
+    def _remarks_of_fewer(self) -> Iterator[str]:
+        for item in self.fewer:
+            yield f"{item.shown} {item.id} will have fewer copies: several come together in one on {self._place.drive}"
 
     def _retired(self, known: Sequence[Object]) -> list[Object]:
         """What nobody counts on any more of what is on these volumes."""
@@ -108,7 +145,20 @@ class Moving:
         return self.copying.plan(afterwards)
 
     def run(self, watch: Watch | None = None) -> MoveResult:
-        """Copies, and puts out of use what holds nothing any more that is not elsewhere."""
+        """Copies, and puts out of use what holds nothing any more that is not elsewhere.
+
+        Raises
+        ------
+        UsageError
+            Objects would have fewer copies afterwards, and nobody has said that they may. Nothing was touched.
+        """
+        if self.fewer and not self._fewer_copies:
+            names = ", ".join(f"{item.shown} {item.id}" for item in self.fewer[:5])
+            more = f" and {len(self.fewer) - 5} more" if len(self.fewer) > 5 else ""
+            raise UsageError(
+                f"{names}{more} would have fewer copies afterwards, since several of them would come together in one "
+                f"on drive {self._place.drive}: move the volumes to different drives, or say --fewer-copies"
+            )
         copied = self.copying.run(watch) if watch is not None else self.copying.run()
         owed = {one.object.id: one.missing for one in copied.unpaid}
         emptied, kept = [], []
@@ -136,6 +186,15 @@ def _held(catalog: Catalog, volume: Volume) -> list[tuple[Object, Copy]]:
     ]
 
 
+def _apart(copies: Iterable[Copy]) -> int:
+    """How many of these copies can be lost one by one: those that share a volume go together."""
+    groups: list[set[str]] = []
+    for labels in (set(copy.volumes) for copy in copies):
+        sharing = [group for group in groups if not group.isdisjoint(labels)]
+        groups = [group for group in groups if group.isdisjoint(labels)] + [labels.union(*sharing)]
+    return len(groups)
+
+
 def _is_wanted(item: Object, known: Sequence[Object]) -> bool:
     """Nobody wants one whose source broke off, once there is a later one that is whole and has a complete copy."""
     if item.outcome is Outcome.WHOLE:
@@ -144,7 +203,9 @@ def _is_wanted(item: Object, known: Sequence[Object]) -> bool:
 
 
 @contextmanager
-def open_moving(config: Config, verb: Verb, labels: Sequence[str], to: str) -> Iterator[Moving]:
+def open_moving(
+    config: Config, verb: Verb, labels: Sequence[str], to: str, *, fewer_copies: bool = False
+) -> Iterator[Moving]:
     """`labels` are volumes; for a migration drives, too, which stand for all their volumes that are in use.
 
     Raises
@@ -176,7 +237,7 @@ def open_moving(config: Config, verb: Verb, labels: Sequence[str], to: str) -> I
                 )
         if not volumes:
             raise UsageError(f"{', '.join(labels)}: there is no volume in use")
-        yield Moving(config, catalog, verb, list(volumes), to)
+        yield Moving(config, catalog, verb, list(volumes), to, fewer_copies=fewer_copies)
 
 
 def _in_use(config: Config, catalog: Catalog, drive: str) -> list[Volume]:

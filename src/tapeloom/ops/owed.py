@@ -161,13 +161,13 @@ class Books:
             return f"its drive {debt.place.drive} did not come to its end"
         if debt.place.drive not in self._drives:
             return f"drive {debt.place.drive} is not in the configuration"
-        others = [copy for copy in item.copies if copy.drive != debt.place.drive]
-        if not others:
-            return f"there is no copy of it in another drive than {debt.place.drive}"
-        known = [f"{copy.agent} {self._why_not(debt, copy)}" for copy in others]
-        return f"no other copy gives it: {'; '.join(known)}"
+        others = [copy for copy in item.copies if copy.status is not CopyStatus.RETIRED]
+        known = [f"{copy.agent} {self._why_not(debt, copy)}" for copy in others if copy.agent != debt.place.agent]
+        return f"no other copy gives it: {'; '.join(known)}" if known else "there is no other copy of it"
 
     def _why_not(self, debt: Debt, copy: Copy) -> str:
+        if copy.drive == debt.place.drive and copy.volumes:
+            return f"is of drive {copy.drive}, which would have to read and write at once"
         if copy.drive not in self._drives and copy.volumes:
             return f"is of drive {copy.drive}, which is not in the configuration"
         if copy.drive in self._lost and copy.volumes:

@@ -59,12 +59,14 @@ class Carried:
 class Trip:
     """A round as it was decided: the job's configuration, the restore groups that it starts from, and what is carried.
 
-    Of one object an agent carries one copy through one buffer.
+    Of one object an agent carries one copy through one buffer. `about` is what the catalog's record of the job names
+    in the place of its groups: volumes, say.
     """
 
     config: Config
     groups: tuple[str, ...]
     carried: tuple[Carried, ...]
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,7 @@ def open_round(
         job = Job(schedule, tapes, (), objects, disk=disk, reads=reads)
         if unwoven is not None:
             unwoven.begin(job.arena)
-        catalog.begin_job(job_id, kind=verb, groups=list(trip.groups))
+        catalog.begin_job(job_id, kind=verb, groups=list(trip.about or trip.groups))
         out = uncounted(catalog)
         for stream, written in places(schedule).items():
             for item in writes[stream]:

@@ -12,14 +12,15 @@ from tapeloom import _kernel
 from tapeloom.catalog import Catalog, Place
 from tapeloom.compile.passes import Pass as PlannedPass
 from tapeloom.config import Config, Drive, Group
-from tapeloom.config.model import Agent, Kind
+from tapeloom.config.model import Agent
+from tapeloom.config.model import Kind as KindName
 from tapeloom.device.waiting import WaitingDrive
 from tapeloom.ops.owed import media_agent
 from tapeloom.ops.rounds import Carried, Trip, passes_of
 from tapeloom.runtime.reading import Mounts
 from tapeloom.runtime.splitting import Reads, Want
-from tapeloom.runtime.unweaving import Leaving, Taking, Unweaving, WaitingTape
-from tapeloom.schedule import Schedule
+from tapeloom.runtime.unweaving import Amount, Leaving, Taking, Unweaving, WaitingTape
+from tapeloom.schedule import Kind, Schedule
 from tapeloom.volume.runs import BLOCKS, POSITION, SEQ, Runs
 
 VERB = "demux"
@@ -69,12 +70,18 @@ class Unwoven:
             row = list(map(str, schedule.agent_names)).index(place_of(SPOOL).agent)
             self.tapes[row] = WaitingTape(self._device)
             spool = self.tapes[row], row, buffers[SPOOL_BUFFER]
-        self._passes = Unweaving(wants, self._steps, spool)
+        reader = schedule.agents["kind"].tolist().index(Kind.RESTORE)
+        self._passes = Unweaving(wants, self._steps, spool, reader)
         return Reads(wants, self._passes, self._passes.mounts(mounts))
 
     def begin(self, arena: _kernel.Arena) -> None:
         assert self._passes is not None, "a round that unweaves has a restore media agent"
         self._passes.begin(arena)
+
+    @property
+    def read_again(self) -> Amount:
+        """What was read from the spool, and had been read from tape before."""
+        return Amount() if self._passes is None else self._passes.read_again
 
     @property
     def spool_blocks_most(self) -> int:
@@ -105,7 +112,7 @@ def trip_of(config: Config, source: str, targets: Sequence[str], planned: Planne
         spool = writes(SPOOL_BUFFER, place_of(SPOOL), [one.object.source for one in carried])
         agents.append(replace(spool, checkpoint_seconds=SPOOL_TURN_SECONDS))
     agents.insert(0, media_agent(config, reader, "restore", VERB, source, buffers))
-    kinds: tuple[Kind, ...] = ("restore", "copy")
+    kinds: tuple[KindName, ...] = ("restore", "copy")
     groups: dict[tuple[str, str], Group] = {
         (kind, VERB): Group(kind, VERB, tuple(agent.name for agent in agents if agent.kind == kind)) for kind in kinds
     }

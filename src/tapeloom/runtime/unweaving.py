@@ -55,6 +55,14 @@ class Leaving:
     wants: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Of what was read."""
+
+    blocks: int = 0
+    bytes: int = 0
+
+
 class WaitingTape:
     """The spool as a media agent's tape: see `tapeloom.runtime.media.Tape`. It notes where each block waits."""
 
@@ -120,6 +128,8 @@ class Unweaving:
         In order. The first columns of their runs index `wants`.
     spool
         Who writes the spool, its row in the schedule and its stream; None where nothing waits.
+    reader
+        The row of the agent that reads all this.
 
     `begin` comes before the first pass. `given_up` are wants of which nothing was written, since what waited of them is
     lost with the spool.
@@ -130,16 +140,35 @@ class Unweaving:
         wants: Sequence[Want],
         steps: Sequence[Taking | Leaving],
         spool: tuple[WaitingTape, int, int] | None,
+        reader: int,
     ):
         self.given_up: set[int] = set()
         self._wants = list(wants)
         self._steps = steps
         self._spool = spool
+        self._reader = reader
+        self._again = Amount()
+        self._before: Amount | None = None
         self._id = new_id()
         self._arena: _kernel.Arena | None = None
 
     def begin(self, arena: _kernel.Arena) -> None:
         self._arena = arena
+
+    @property
+    def read_again(self) -> Amount:
+        """From the spool so far, also where the agent ended while it read there: what had been read from tape before."""
+        if self._before is None:
+            return self._again
+        now = self._read()
+        blocks, bytes = now.blocks - self._before.blocks, now.bytes - self._before.bytes
+        return Amount(self._again.blocks + blocks, self._again.bytes + bytes)
+
+    def _read(self) -> Amount:
+        """All that the agent has read, tape or spool."""
+        assert self._arena is not None, "begin() comes first"
+        figures = self._arena.agent_statistics(self._reader)
+        return Amount(figures.blocks, figures.bytes)
 
     def mounts(self, tapes: Mounts) -> Mounts:
         """Tapes, and the spool as a volume among them."""
@@ -174,7 +203,9 @@ class Unweaving:
         runs = tape.runs_of(self._wants[index].number)
         runs[:, OBJECT] = index
         if len(runs) and self._is_read(index):
+            self._before = self._read()
             yield Pass(self._id, LABEL, runs, [replace(want, copy_id=0) for want in self._towards(frozenset())])
+            self._again, self._before = self.read_again, None
         for _, _, blocks, position in runs.tolist():
             tape.device.forget(position, blocks)
 

@@ -56,7 +56,7 @@ def plan_passes(
         parts = [(weave, course) for (weave, _), course in zip(divisions, courses, strict=True) if course is not None]
         passes.append(_pass(line, volumes, parts, source, targets, inside))
         inside = passes[-1].visits[-1].volume
-    hardest = max((division for _, division in divisions), key=lambda one: len(one.courses), default=None)
+    hardest = max((division for _, division in divisions), key=_hardness, default=None)
     least = max((division.least for _, division in divisions), default=0)
     return PassPlan(tuple(passes), least, _reason(passes, least, hardest, len(targets), spool_bytes))
 
@@ -131,6 +131,13 @@ def _way(line: Line, weave: Weave, course: Course, member: int) -> Way:
         course.spooled[member],
         line.place(place) if spooled else None,
     )
+
+
+def _hardness(one: Division) -> tuple[int, int, int]:
+    """Of weaves that take as many passes, the reason is told of the one that asks most of the spool: what it says waits
+    is what the plan says waits."""
+    spool = max(course.spool_bytes_max for course in one.courses)
+    return len(one.courses), spool, len(one.moment.waiting)
 
 
 def _reason(made: Sequence[Pass], least: int, hardest: Division | None, targets: int, spool_bytes: int) -> str:
