@@ -22,8 +22,8 @@ from tapeloom.device.waiting import WaitingDrive
 from tapeloom.errors import NotFound, UsageError
 from tapeloom.ops import demux as demux_module
 from tapeloom.ops.copying import LEFT_TO_DEMUX, open_missing
-from tapeloom.ops.demux import ANEW, UNBEGUN, DemuxResult, open_demux
-from tapeloom.ops.demuxplan import DemuxPlan
+from tapeloom.ops.demux import ANEW, UNBEGUN, open_demux
+from tapeloom.ops.demuxplan import DemuxPlan, DemuxResult
 from tapeloom.ops.rounds import Round
 from tapeloom.ops.verify import verify
 from tapeloom.runtime.stream import Stream

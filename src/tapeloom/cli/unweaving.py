@@ -14,8 +14,7 @@ from tapeloom.cli.options import as_json
 from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
-    from tapeloom.ops.demux import DemuxResult
-    from tapeloom.ops.demuxplan import DemuxPass, DemuxPlan
+    from tapeloom.ops.demuxplan import DemuxPass, DemuxPlan, DemuxResult
 
 
 @click.command()

@@ -96,7 +96,7 @@ def _why_not(item: Object) -> str:
 def _nothing_left(newest: Object, found: Sequence[Object]) -> str:
     """Why not even a part of the newest object is restored, and what can be had instead."""
     older = [item for item in found if restorable(item, partial=True)]
-    instead = f"; --partial restores what there is of {older[-1].id}, of {dated(older[-1])}" if older else ""
+    instead = f"; name {older[-1].id}, of {dated(older[-1])}, with --partial for what there is of it" if older else ""
     if newest.status != CopyStatus.RETIRED:
         return f"nothing of it is on tape{instead}"
     return f"{_not_read(newest.copies)}{instead or _ANOTHER}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from tapeloom.device.waiting import WaitingDrive
 from tapeloom.errors import UsageError
 from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.copying import Copying, CopyResult, Watch
-from tapeloom.ops.demuxplan import DemuxPlan, planned_pass
+from tapeloom.ops.demuxplan import DemuxPlan, DemuxResult, planned_pass
 from tapeloom.ops.mounts import timing_of
 from tapeloom.ops.owed import Debt, Unpaid, all_of, held_of, missing_in
 from tapeloom.ops.rounds import Carried, RoundResult, Span, open_round, passes_of, with_room
@@ -38,22 +38,6 @@ from tapeloom.volume.runs import BLOCKS, OBJECT, POSITION
 
 ANEW = "it was cut short, and would stand in two pieces: the same command writes it anew"
 UNBEGUN = "nothing of it was written: the same command writes it"
-
-
-@dataclass(frozen=True, slots=True)
-class DemuxResult:
-    """`passes` are the rounds that unwove, all rounds are in `copied`. `spool_bytes_most` is what waited at most,
-    `retired` are volumes that are out of use now, `kept` those that were to be and are not."""
-
-    copied: CopyResult
-    passes: int
-    spool_bytes_most: int
-    retired: list[str]
-    kept: list[str]
-
-    @property
-    def exit_status(self) -> int:
-        return self.copied.exit_status
 
 
 class Demuxing:

@@ -1,4 +1,4 @@
-"""What a demultiplexing would do, before anything moves: passes, what waits in each, seconds."""
+"""What a demultiplexing would do, before anything moves (passes, what waits in each, seconds), and what it did."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tapeloom.compile.passes import Pass, Visit
 
 if TYPE_CHECKING:
+    from tapeloom.ops.copying import CopyResult
     from tapeloom.ops.unweaving import Unit
 
 
@@ -107,3 +108,19 @@ def planned_pass(one: Pass, targets: Sequence[str], units: Sequence[Unit]) -> De
         if objects:
             ways.append((drive, tuple(objects)))
     return DemuxPass(one.visits, tuple(ways), one.spool_bytes_max, one.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class DemuxResult:
+    """`passes` are the rounds that unwove, all rounds are in `copied`. `spool_bytes_most` is what waited at most,
+    `retired` are volumes that are out of use now, `kept` those that were to be and are not."""
+
+    copied: CopyResult
+    passes: int
+    spool_bytes_most: int
+    retired: list[str]
+    kept: list[str]
+
+    @property
+    def exit_status(self) -> int:
+        return self.copied.exit_status

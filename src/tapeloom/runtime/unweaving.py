@@ -157,7 +157,7 @@ class Unweaving:
 
     @property
     def read_again(self) -> Amount:
-        """From the spool so far, also where the agent ended while it read there: what had been read from tape before."""
+        """From the spool so far, also where the agent ended while it read there: all that came from tape before."""
         if self._before is None:
             return self._again
         now = self._read()
