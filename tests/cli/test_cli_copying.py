@@ -148,6 +148,7 @@ def test_the_job_tells_who_read_and_what_could_not_be_read(vault: Site) -> None:
         (["copy", "vault", "--missing"], 2, "give one of them"),
         (["copy", "--missing", "--resume"], 2, "give one of them"),
         (["copy", "--copies", "2"], 2, "--copies goes with --missing"),
+        (["copy", "--single", "--missing"], 2, "--single goes with GROUP"),
         (["compact", "R9-0001", "--to", "R3"], 2, "no volume R9-0001"),
         (["compact", "R1-0001", "--to", "R9"], 2, 'there is no drive "R9"'),
         (["compact", "R1-0001", "--to", "R1"], 2, "would have to read and write at once"),

@@ -184,12 +184,15 @@ def test_the_newest_object_brings_what_it_builds_on(vault: Vault) -> None:
     vault.same("D1", "C2")
 
 
-def test_single_leaves_the_rest_of_the_chain(vault: Vault) -> None:
+@pytest.mark.parametrize("said", ["in the file", "when it is run"])
+def test_single_leaves_the_rest_of_the_chain(vault: Vault, said: str) -> None:
     world = vault.world
     (world.folder / "data" / "D1" / "later").write_bytes(b"later" * 9000)
     assert world.backup(["nightly"], level=Level.INCREMENTAL).exit_status == 0
-    vault.configure('B1 = { source = "D1", single = true, level = "incremental" }', first='B1 = "V.B1"')
-    assert vault.copy().exit_status == 0
+    in_file = 'B1 = { source = "D1", single = true, level = "incremental" }'
+    vault.configure(in_file if said == "in the file" else 'B1 = "D1"', first='B1 = "V.B1"')
+    with open_copying(world.config, single=said != "in the file") as copying:
+        assert copying.run().exit_status == 0
     with world.catalog() as catalog:
         copied = [one.id for one in catalog.objects("D1") if any(copy.agent == "C1" for copy in one.copies)]
     assert copied == [world.object("D1").id]

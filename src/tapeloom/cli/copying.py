@@ -35,6 +35,7 @@ def dry_run(verb: Callable[..., int]) -> Callable[..., int]:
     "--copies", metavar="N", type=click.IntRange(min=1), help="With --missing: only of objects with fewer good copies."
 )
 @click.option("--resume", is_flag=True, help="Complete what jobs that copied have begun and not come to the end of.")
+@click.option("--single", is_flag=True, help="Objects alone, without those that they build on.")
 @dry_run
 @may_wait
 @as_json("the plan or the outcome")
@@ -45,6 +46,7 @@ def copy(
     missing: bool,
     copies: int | None,
     resume: bool,
+    single: bool,
     dry_run: bool,
     wait_seconds: float,
     json_wanted: bool,
@@ -58,6 +60,8 @@ def copy(
         raise UsageError("GROUP, --missing and --resume each say what to copy: give one of them")
     if copies is not None and not missing:
         raise UsageError("--copies goes with --missing")
+    if single and (missing or resume):
+        raise UsageError("--single goes with GROUP, or stands alone")
     from tapeloom import kept
     from tapeloom.ops.copying import open_copying, open_missing
 
@@ -66,7 +70,7 @@ def copy(
     def opening() -> AbstractContextManager[Copying]:
         if missing or resume:
             return open_missing(config, copies=copies, of_copying=resume)
-        return open_copying(config, list(groups) or None)
+        return open_copying(config, list(groups) or None, single=single)
 
     with ExitStack() as stack:
         copying = enter_when_free(stack, opening, wait_seconds)

@@ -198,9 +198,10 @@ def _offers(trip: Trip, debts: Iterable[Debt]) -> list[Offer]:
 
 
 @contextmanager
-def open_copying(config: Config, groups: Sequence[str] | None = None) -> Iterator[Copying]:
+def open_copying(config: Config, groups: Sequence[str] | None = None, *, single: bool = False) -> Iterator[Copying]:
     """What the named restore groups (None: all) and the copy groups chained to them are there for. What an agent has
-    already is not written again, and what it has in part is completed.
+    already is not written again, and what it has in part is completed. `single`: nothing of what objects build on goes
+    along, whatever the file says.
 
     Raises
     ------
@@ -223,7 +224,7 @@ def open_copying(config: Config, groups: Sequence[str] | None = None) -> Iterato
             agent = config.agents[name]
             reading.add(agent.drive)
             for buffer, selection in agent.selections.items():
-                items = select(catalog, selection, agent.drive)
+                items = select(catalog, replace(selection, single=single or selection.single), agent.drive)
                 if not items:
                     raise NotFound(nothing_selected(agent.drive, f"{name}.{buffer}"))
                 writers = targets(config, f"{name}.{buffer}")
