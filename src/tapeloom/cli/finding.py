@@ -1,4 +1,4 @@
-"""`files` and `find`: what file indexes say, without touching a tape."""
+"""`files` and `find`: what file indexes say; a tape is touched only for an index that is lost."""
 
 from __future__ import annotations
 

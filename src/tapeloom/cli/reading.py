@@ -282,7 +282,7 @@ def _say_faults(result: RestoreResult, not_asked: str) -> None:
     for line in bounded([str(fault) for fault in result.faults]):
         say(line)
     if result.faults and not result.lost:
-        blocks = counted(len(result.faults), "block")
+        blocks = counted(sum(fault.where.blocks for fault in result.faults), "block")
         say(f"{blocks} taken from another copy; {called('verify')} says what each copy still has")
     if result.lost:
         say(f"tapeloom: object {result.object.id} of {result.object.source}: {result.lost}{not_asked}")
