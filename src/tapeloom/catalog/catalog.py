@@ -330,7 +330,7 @@ class Catalog(Queries):
                         "filemark": filemark,
                         "first_seq": parts[0][0],
                         "last_seq": parts[-1][1],
-                        "blocks": sum(last - first + 1 for first, last in parts),  # each once: `spans` counts on it
+                        "blocks": run_tables.blocks_in(parts),  # each once: `spans` counts on it
                         "bytes": None if bytes is None else bytes[object_id],
                         "runs": run_tables.pack(_without_object(table)),
                         "given_at": now,

@@ -191,7 +191,7 @@ class Queries:
                 one = of[copy.object]
                 if one.is_index:
                     continue
-                safe = sum(last - first + 1 for first, last in spans(t, copy.id))
+                safe = run_tables.blocks_in(spans(t, copy.id))
                 rows.append(JobRow(one.id, one.source, one.outcome, copy, safe, one.blocks))
             return rows
 

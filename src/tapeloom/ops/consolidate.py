@@ -15,9 +15,8 @@ from tapeloom.agent.entries import Archive
 from tapeloom.agent.filed import WINDOW_BYTES, Filing
 from tapeloom.agent.merge import MergeSource
 from tapeloom.catalog import Object
-from tapeloom.config import Agent, Config, Group
+from tapeloom.config import Config, Group
 from tapeloom.errors import FormatError, SourceError, Stopped, TapeloomError
-from tapeloom.limits import CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_SECONDS_DEFAULT, RUN_BLOCKS_DEFAULT
 from tapeloom.ops.backup import Backup, open_backup
 from tapeloom.ops.codings import coding_of
 from tapeloom.ops.damage import taking_down
@@ -25,6 +24,7 @@ from tapeloom.ops.feeding import reading_of
 from tapeloom.ops.mergeplan import Consolidation, Link
 from tapeloom.ops.mounts import Mounts, open_configured
 from tapeloom.ops.outcome import BackupResult
+from tapeloom.ops.owed import media_agent
 from tapeloom.runtime.reading import Reading
 from tapeloom.runtime.segments import Fault
 from tapeloom.runtime.stream import Facts
@@ -85,19 +85,7 @@ def open_consolidation(config: Config, plan: Consolidation) -> Iterator[Consolid
     HeldError
         A drive or the state folder is in another process's hands.
     """
-    agent = Agent(
-        name=f"{VERB}-{plan.to}",
-        kind="backup",
-        group=VERB,
-        drive=plan.to,
-        buffers={"B1": (plan.source,)},
-        run_blocks=RUN_BLOCKS_DEFAULT,
-        on_lag="wait",
-        lag_bytes=0,
-        lag_seconds=0.0,
-        checkpoint_bytes=CHECKPOINT_BYTES_DEFAULT,
-        checkpoint_seconds=CHECKPOINT_SECONDS_DEFAULT,
-    )
+    agent = media_agent(config, f"{VERB}-{plan.to}", "backup", VERB, plan.to, {"B1": (plan.source,)})
     group = Group("backup", VERB, (agent.name,), "full")
     own = replace(config, agents={agent.name: agent}, groups={("backup", VERB): group})
     source = Consolidated(config, plan)

@@ -23,17 +23,18 @@ from tapeloom.compile import compile_job
 from tapeloom.compile.passes import Pass as PlannedPass
 from tapeloom.compile.passes import PassPlan, SourceVolume, plan_passes
 from tapeloom.config import Config
-from tapeloom.config.faults import nearest, quoted
+from tapeloom.config.faults import quoted
 from tapeloom.device.waiting import WaitingDrive
 from tapeloom.errors import UsageError
 from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.copying import Copying, CopyResult, Watch
 from tapeloom.ops.demuxplan import DemuxPlan, DemuxResult, planned_pass
-from tapeloom.ops.mounts import timing_of
+from tapeloom.ops.mounts import refuse_unknown_target, timing_of
 from tapeloom.ops.owed import Debt, Unpaid, all_of, held_of, missing_in
 from tapeloom.ops.rounds import Carried, RoundResult, Span, open_round, passes_of, with_room
 from tapeloom.ops.unweaving import SPOOL, VERB, Unit, Unwoven, place_of, steps_of, trip_of
 from tapeloom.runtime import Ending
+from tapeloom.volume import runs as run_tables
 from tapeloom.volume.runs import BLOCKS, OBJECT, POSITION
 
 ANEW = "it was cut short, and would stand in two pieces: the same command writes it anew"
@@ -98,7 +99,7 @@ class Demuxing:
             and copy.status not in (CopyStatus.RETIRED, CopyStatus.MISSING)
             and (item.is_index or not self._labels.isdisjoint(copy.volumes))
         ]
-        held = {copy.id: sum(last - first + 1 for first, last in self._held(item, copy)) for copy in found}
+        held = {copy.id: run_tables.blocks_in(self._held(item, copy)) for copy in found}
         return max(found, key=lambda copy: (held[copy.id], -copy.id), default=None)
 
     def _held(self, item: Object, copy: Copy) -> list[Span]:
@@ -320,7 +321,7 @@ class Demuxing:
             item = self._catalog.object(debt.object)
             here = [copy for copy in item.copies if (copy.agent, copy.drive) == (debt.place.agent, debt.place.drive)]
             if here and not item.is_index:
-                lacking = sum(last - first + 1 for first, last in self._catalog.missing(here[-1].id))
+                lacking = run_tables.blocks_in(self._catalog.missing(here[-1].id))
                 blocks = item.blocks or 0
                 rows.append(JobRow(item.id, item.source, item.outcome, here[-1], blocks - lacking, item.blocks))
         return rows
@@ -376,10 +377,7 @@ def open_demux(
         The state folder is in another process's hands.
     """
     for target in targets:
-        if target not in config.drives:
-            hint = nearest(target, config.drives, "there are")
-            named = f"{config.shown}: there is no drive {quoted(target)} for --to"
-            raise UsageError(f"{named}{f' ({hint})' if hint else ''}")
+        refuse_unknown_target(config, target)
         if targets.count(target) > 1:
             raise UsageError(f"drive {target} is named by --to more than once")
     if not targets:

@@ -17,7 +17,7 @@ from tapeloom.errors import UsageError
 from tapeloom.ops.chain import Chain, find_chain
 from tapeloom.ops.choose import dated
 from tapeloom.ops.indexes import open_index
-from tapeloom.ops.mounts import timing_of
+from tapeloom.ops.mounts import refuse_unknown_target, timing_of
 from tapeloom.ops.planning import Planner, RestorePlan, Stage
 from tapeloom.ops.preparing import keys_of, planner_of, stage_of
 from tapeloom.quantity import rough_bytes
@@ -146,9 +146,7 @@ def plan_consolidation(
         It is one full object already, no archive, or one of its objects can be read on the drive `to` alone; or more
         would have to wait than the spool may hold.
     """
-    if to not in config.drives:
-        hint = nearest(to, config.drives, "there are")
-        raise UsageError(f"{config.shown}: there is no drive {quoted(to)} for --to{f' ({hint})' if hint else ''}")
+    refuse_unknown_target(config, to)
     if source not in config.sources:
         hint = nearest(source, config.sources, "there are")
         raise UsageError(f"{config.shown}: there is no source {quoted(source)}{f' ({hint})' if hint else ''}")

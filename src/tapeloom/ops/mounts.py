@@ -9,12 +9,12 @@ from uuid import UUID
 
 from tapeloom import _kernel
 from tapeloom.device import Device, open_drive
-from tapeloom.errors import NotFound, PositionLost
+from tapeloom.errors import NotFound, PositionLost, UsageError
 from tapeloom.volume.mounting import read_label
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Volume
-    from tapeloom.config import Drive
+    from tapeloom.config import Config, Drive
     from tapeloom.runtime.reading import Place
     from tapeloom.timing import Timing
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 def open_configured(drive: Drive) -> Device:
     """Opens a drive as the configuration describes it."""
     return open_drive(drive.device, name=drive.name, capacity=drive.capacity)
+
+
+def refuse_unknown_target(config: Config, to: str) -> None:
+    """Raises UsageError where `to`, given with --to, is no drive of the configuration."""
+    if to not in config.drives:
+        from tapeloom.config.faults import nearest, quoted  # what is read or backed up has no target
+
+        hint = nearest(to, config.drives, "there are")
+        raise UsageError(f"{config.shown}: there is no drive {quoted(to)} for --to{f' ({hint})' if hint else ''}")
 
 
 def timing_of(drive: Drive) -> Timing:

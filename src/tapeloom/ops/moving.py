@@ -15,10 +15,11 @@ from enum import StrEnum
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place, Volume, VolumeState
 from tapeloom.catalog.damage import without
 from tapeloom.config import Config
-from tapeloom.config.faults import nearest, quoted
+from tapeloom.config.faults import quoted
 from tapeloom.errors import NotFound, UsageError
 from tapeloom.ops.copying import Copying, CopyResult, Watch, worthless
 from tapeloom.ops.copyplan import CopyPlan
+from tapeloom.ops.mounts import refuse_unknown_target
 from tapeloom.ops.owed import Debt
 from tapeloom.ops.rounds import Span, uncounted
 from tapeloom.ops.selecting import with_indexes
@@ -217,9 +218,7 @@ def open_moving(
     HeldError
         The state folder is in another process's hands.
     """
-    if to not in config.drives:
-        hint = nearest(to, config.drives, "there are")
-        raise UsageError(f"{config.shown}: there is no drive {quoted(to)} for --to{f' ({hint})' if hint else ''}")
+    refuse_unknown_target(config, to)
     with Catalog.open(config.server.state) as catalog:
         volumes: dict[Volume, None] = {}
         for label in labels:

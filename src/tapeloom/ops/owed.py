@@ -41,7 +41,7 @@ class Unpaid:
 
     @property
     def blocks(self) -> int:
-        return sum(last - first + 1 for first, last in self.missing)
+        return run_tables.blocks_in(self.missing)
 
     def __str__(self) -> str:
         spans = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in self.missing[:5])
@@ -72,7 +72,7 @@ class Offer:
 
     @property
     def blocks(self) -> int:
-        return sum(last - first + 1 for first, last in self.spans)
+        return run_tables.blocks_in(self.spans)
 
 
 class Books:

@@ -52,7 +52,7 @@ class Carried:
 
     @property
     def blocks(self) -> int:
-        return sum(last - first + 1 for first, last in self.spans)
+        return run_tables.blocks_in(self.spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,11 @@ def union(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
+def blocks_in(parts: Iterable[tuple[int, int]]) -> int:
+    """How many blocks `parts`, (first, last) each and none of them overlapping, hold."""
+    return sum(last - first + 1 for first, last in parts)
+
+
 def gaps(parts: Iterable[tuple[int, int]], blocks: int) -> list[tuple[int, int]]:
     """What `parts` leave out of blocks 0 to `blocks` - 1: (first, last), ascending."""
     missing, expected = [], 0
