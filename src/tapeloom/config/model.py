@@ -36,7 +36,8 @@ class Drive:
 
     `device` is "vtape:" and an absolute path, "null:" or "memory:" (options of the driver behind a question mark), or a
     path below /dev. `capacity` is in bytes a cartridge, `rate` in bytes per second, `locate` the seconds that going
-    to another place on a tape takes on the average; None where the file does not say.
+    to another place on a tape takes on the average, `library` the one that it stands in; None where the file does not
+    say.
     """
 
     name: str
@@ -44,6 +45,12 @@ class Drive:
     capacity: int | None = None
     rate: float | None = None
     locate: float | None = None
+    library: str | None = None
+
+    @property
+    def home(self) -> str:
+        """Where its volumes belong: the library that it stands in, or the drive itself."""
+        return self.library or self.name
 
     @property
     def timing(self) -> Timing:
