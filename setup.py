@@ -50,7 +50,9 @@ def find_python_headers() -> None:
 
 
 find_python_headers()
-kernel = extension("_kernel", "arena", "block", "crc32c", "drain", "feed", "interleave", "ring", "slots", "split")
+kernel = extension(
+    *("_kernel", "arena", "block", "crc32c", "drain", "feed", "interleave", "lack", "ring", "slots", "split"),
+)
 untree = extension("_untree", "unpack")
 merge = extension("_merge", "entry")
 segment = extension("_segment", "block", "bridge", "feed", "producer", "ring", "slots")

@@ -125,9 +125,13 @@ def points(file: Path) -> list[dict[str, float]]:
 
 
 def table(rows: Sequence[dict[str, float]]) -> str:
-    """Markdown: `bytes / seconds` of each point."""
+    """Markdown: `bytes / seconds (predicted seconds)` of each point."""
     runs = sorted({int(row["run_blocks"]) for row in rows})
-    at = {(int(row["streams"]), int(row["run_blocks"])): f"{row['bytes']:.3g} / {row['seconds']:.3g}" for row in rows}
+    at = {
+        (int(row["streams"]), int(row["run_blocks"])): f"{row['bytes']:.3g} / {row['seconds']:.3g} "
+        f"({row['predicted']:.3g})"
+        for row in rows
+    }
     made = ["| streams | " + " | ".join(f"runs of {run}" for run in runs) + " |", "| --- " * (len(runs) + 1) + "|"]
     for streams in sorted({key[0] for key in at}):
         made.append(f"| {streams} | " + " | ".join(at[streams, run] for run in runs) + " |")

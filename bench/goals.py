@@ -40,6 +40,9 @@ GOALS: dict[str, Goal] = {
             "calls": Goal(f"{drives} x 400 MB/s: system calls a block, all"),
         }.items()
     },
+    "stops_ratio": Goal("a drive fed too slowly, in bursts: stops with gathering : without", at_most=0.5),
+    "stops": Goal("the same, stops a second"),
+    "stops_plainly": Goal("without gathering, stops a second"),
     "engine_rate": Goal("8 cached files → 1 null drive, rate : plain read + CRC32C", at_least=0.9),
     "engine_cpu": Goal("the same, CPU a byte : plain"),
     "engine_gbs": Goal("the same, absolute", "GB/s"),

@@ -111,29 +111,29 @@ class Engine:
 
     def __init__(self, rig: Rig):
         config = load(rig.write())
-        self._schedule: Schedule = compile_job(config)
-        self._sources = [
-            WholeFile(str(name), config.sources[str(name)].paths[0]) for name in self._schedule.source_names
+        self.schedule: Schedule = compile_job(config)
+        self.sources: list[WholeFile] = [
+            WholeFile(str(name), config.sources[str(name)].paths[0]) for name in self.schedule.source_names
         ]
         self._stack = ExitStack()
-        self._devices = [
+        self.devices = [
             self._stack.enter_context(open_drive(config.drives[str(name)].device, name=str(name)))
-            for name in self._schedule.drive_names
+            for name in self.schedule.drive_names
         ]
-        for device in self._devices:
+        for device in self.devices:
             if not device.cartridges():
                 device.new_cartridge("bench")
             device.load()
 
     def run(self) -> Run:
-        agents = [row for row, agent in enumerate(self._schedule.agents) if agent["drive"] != NONE]
-        tapes = {row: BareTape(self._devices[self._schedule.agents[row]["drive"]]) for row in agents}
+        agents = [row for row, agent in enumerate(self.schedule.agents) if agent["drive"] != NONE]
+        tapes = {row: BareTape(self.devices[self.schedule.agents[row]["drive"]]) for row in agents}
         gc.collect()  # a job refers to itself: the memory of the one before goes now
-        job = Job(self._schedule, tapes, self._sources, Objects(Deaf()))
+        job = Job(self.schedule, tapes, self.sources, Objects(Deaf()))
         with measured() as usage:
             result = job.run()
         check(result)
-        streams = [job.arena.stream_statistics(row) for row in range(len(self._schedule.streams))]
+        streams = [job.arena.stream_statistics(row) for row in range(len(self.schedule.streams))]
         return Run(
             Cost(sum(stream.bytes for stream in streams), usage),
             sum(stream.blocks for stream in streams),

@@ -31,6 +31,8 @@ class Sizes:
     """Of each object of the restore curve."""
     curve_streams: tuple[int, ...]
     curve_runs: tuple[int, ...]
+    bursts: int
+    """Of the source that is slower than its drive."""
 
 
 FULL = Sizes(
@@ -49,6 +51,7 @@ FULL = Sizes(
     curve_blocks=2048,
     curve_streams=(1, 2, 4, 8, 16, 32),
     curve_runs=(1, 4, 16, 64, 256),
+    bursts=300,
 )
 QUICK = Sizes(
     file_bytes=4 * MIB,
@@ -66,4 +69,5 @@ QUICK = Sizes(
     curve_blocks=256,
     curve_streams=(1, 4),
     curve_runs=(1, 16),
+    bursts=75,
 )

@@ -148,6 +148,8 @@ void tl_arena_init(void *memory, const struct tl_plan *plan)
         g->live = p->cursors;
         g->run_blocks = p->run_blocks;
         g->patience_ns = p->patience_ns;
+        g->start_blocks = p->start_blocks < TL_START_MAX ? p->start_blocks : TL_START_MAX;
+        g->gathering = g->start_blocks != 0;
         g->full = take(&bits_at, 2 * bitmap_bytes);
         g->some = g->full + bitmap_bytes;
         for (uint32_t k = 0; k < p->cursors; k++) {

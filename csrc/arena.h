@@ -11,6 +11,7 @@
 #define TL_ARENA_ABI 1u
 #define TL_NONE UINT32_MAX
 #define TL_LINE 64 /* bytes of a cache line: words written by different threads keep apart */
+#define TL_START_MAX (UINT64_C(1) << 29) /* blocks that an agent may gather */
 #define TL_HAND_MAX 32u /* positions of one cursor that an agent may have in its hands at once */
 
 enum tl_stop {
@@ -85,13 +86,27 @@ struct tl_agent {
     int64_t patience_ns;    /* how long shorter runs may wait to become full ones */
     uint64_t full, some;    /* offsets of bitmaps, a bit a cursor: a full run waits; anything waits */
     _Atomic uint32_t handed_over; /* detached by tl_hand_over(): writes what it has in its hands before it goes */
+    _Atomic int32_t lacking; /* while it gathers and sleeps: blocks to come until it has enough */
 
     /* statistics, written by the agent's thread */
     _Alignas(TL_LINE) _Atomic uint64_t blocks, bytes, calls, runs, short_runs, sleeps, sleep_ns, device_ns;
-    _Atomic int64_t in_call_since_ns; /* 0 when not inside the device */
+    _Atomic int64_t in_call_since_ns;  /* 0 when not inside the device */
+    _Atomic int64_t starving_since_ns; /* it had nothing to write, and has not written since; 0: it has */
+    _Atomic uint64_t starvations;      /* how often that began once it had written something */
+
+    /* A drive that stops when it is fed too little, and takes long to start again: at first and whenever it has nothing left, the
+     * agent gathers so many blocks before it writes the next one. 0: it does not. */
+    uint64_t start_blocks;
+    uint32_t gathering; /* the agent's own */
 };
 
-enum tl_sleep { TL_AWAKE = 0, TL_SLEEP_FULL = 1, TL_SLEEP_ANY = 2 };
+/* How deep: each is woken by what wakes those before it, and by more. */
+enum tl_sleep {
+    TL_AWAKE = 0,
+    TL_SLEEP_GATHER = 1, /* until there is enough, or it must not wait for more */
+    TL_SLEEP_FULL = 2,   /* until a full run waits */
+    TL_SLEEP_ANY = 3,    /* until anything does */
+};
 
 struct tl_arena {
     uint32_t abi;
@@ -155,6 +170,7 @@ struct tl_agent_plan {
     uint32_t first_cursor, cursors, run_blocks;
     uint32_t dormant; /* its cursors begin detached, until tl_hand_over() gives them another agent's places */
     int64_t patience_ns;
+    uint64_t start_blocks;
 };
 
 struct tl_plan {

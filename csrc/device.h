@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define TL_DEVICE_ABI 1u
+#define TL_DEVICE_ABI 2u
 
 /* Pinned: they cross into Python (tapeloom.device.contract.Status). Below 16: outcomes. From 16 on: failures, after which the
  * mount is over (the position and what is on tape behind the last filemark are unknown). */
@@ -17,7 +17,7 @@ enum tl_status {
     TL_OK = 0,
     TL_FILEMARK = 1,       /* read, space: a filemark was met and passed */
     TL_END_OF_DATA = 2,    /* read, space, locate: nothing is recorded from here on */
-    TL_EARLY_WARNING = 3,  /* write: everything asked for up to *done IS on tape, and the end of the tape is near */
+    TL_EARLY_WARNING = 3,  /* write: everything up to *done IS on tape, and the end of the tape is near */
     TL_END_OF_MEDIUM = 4,  /* write: block number *done is NOT on tape */
     TL_BEGIN_OF_TAPE = 5,  /* spacing backwards met the beginning */
     TL_ERR_IO = 16,
@@ -40,7 +40,7 @@ struct tl_vec {
 
 struct tl_position {
     uint64_t position;     /* blocks and filemarks from the beginning */
-    uint64_t file;         /* filemarks before here */
+    uint64_t file;         /* filemarks before here, UINT64_MAX where the device cannot say */
     uint64_t end_of_data;  /* position of end of data, UINT64_MAX where the device cannot say */
 };
 
@@ -49,7 +49,8 @@ struct tl_device_ops {
     uint32_t batch_max; /* more blocks than this in one call are no faster; at least 1 */
 
     /* Writes blocks v[0..n), each as one tape block. *done: how many are on tape (or in the drive's hands; only a
-     * filemark proves it). EARLY_WARNING may come with *done < n: go on only with what the seam needs. */
+     * filemark proves it). EARLY_WARNING ends a call, also with *done < n: go on only with what the seam needs. It comes
+     * with the block behind the one that met it, and then with each one until the tape leaves this place. */
     int (*write)(void *dev, const struct tl_vec *v, uint32_t n, uint32_t *done);
 
     /* count filemarks; 0 is not allowed (st forgets its place). Returns when everything before is on the medium. */
@@ -62,10 +63,16 @@ struct tl_device_ops {
     int (*rewind)(void *dev);
     int (*locate)(void *dev, uint64_t position);          /* beyond the end: END_OF_DATA, stands there */
     int (*to_end_of_data)(void *dev);
-    int (*space_filemarks)(void *dev, int64_t count);     /* >0: behind the count-th; <0: before the count-th back (MTFSF, MTBSF) */
+    /* >0: behind the count-th; <0: before the count-th back, without that which leaving a written block writes (MTFSF,
+     * MTBSF). */
+    int (*space_filemarks)(void *dev, int64_t count);
     int (*space_blocks)(void *dev, int64_t count);        /* stops with FILEMARK behind (forward) or before (back) a filemark */
     int (*position)(void *dev, struct tl_position *out);
     int (*last_errno)(void *dev);                         /* the system's word for the last failure, 0 if it had none */
+
+    /* What only this kind of drive knows: `op` is one of that kind's, `arg` its structure, read and filled in: flat, so
+     * that a drive in another process is asked the same way. NULL where the kind has nothing of its own. */
+    int (*control)(void *dev, uint32_t op, void *arg, uint32_t arg_bytes);
 };
 
 #endif

@@ -55,4 +55,9 @@ static inline int tl_last_errno(const struct tl_device_ops *ops, void *dev)
     return ops->last_errno(dev);
 }
 
+static inline int tl_control(const struct tl_device_ops *ops, void *dev, uint32_t op, void *arg, uint32_t arg_bytes)
+{
+    return ops->control ? ops->control(dev, op, arg, arg_bytes) : TL_ERR_UNSUPPORTED;
+}
+
 #endif

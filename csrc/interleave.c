@@ -138,11 +138,24 @@ static int write_run(const struct tl_view *view, struct tl_agent *g, uint32_t cu
         over = is_over(t);
     }
     if (left < g->run_blocks) {
+        if (atomic_load_explicit(&g->starving_since_ns, memory_order_relaxed))
+            atomic_store_explicit(&g->starving_since_ns, 0, memory_order_relaxed);
         add(&g->runs, 1);
         if (left)
             add(&g->short_runs, 1);
     }
     return over;
+}
+
+/* Nothing waits, and the drive has to. */
+static void starve(const struct tl_arena *a, struct tl_agent *g, int64_t now)
+{
+    g->gathering = g->start_blocks && tl_agent_lacks(a, g);
+    if (atomic_load_explicit(&g->starving_since_ns, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&g->starving_since_ns, now, memory_order_relaxed);
+    if (atomic_load_explicit(&g->blocks, memory_order_relaxed))
+        add(&g->starvations, 1);
 }
 
 /* Everything that waits may be written now, full run or not. */
@@ -155,11 +168,30 @@ static void promote_some(const struct tl_arena *a, struct tl_agent *g)
     }
 }
 
+/* One sleep of an agent that gathers. A checkpoint is to cover what waits when it is due: returns how many blocks these are. */
+static uint64_t gather(const struct tl_arena *a, uint32_t agent, int64_t now, int64_t deadline_ns)
+{
+    struct tl_agent *g = tl_agent_of(a, agent);
+    if (tl_agent_lacks(a, g) && now < deadline_ns) {
+        tl_agent_wait(a, agent, TL_SLEEP_GATHER, deadline_ns);
+        return 0;
+    }
+    g->gathering = 0;
+    if (now < deadline_ns)
+        return 0;
+    promote_some(a, g);
+    uint64_t blocks = 0;
+    for (uint32_t cursor = g->first_cursor; cursor < g->first_cursor + g->cursors; cursor++)
+        blocks += tl_waiting(a, cursor);
+    return blocks;
+}
+
 void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *t)
 {
     const struct tl_arena *a = view->arena;
     struct tl_agent *g = tl_agent_of(a, agent);
     _Atomic uint64_t *full = tl_full_bits(a, g), *some = tl_some_bits(a, g);
+    uint64_t due = 0; /* blocks of this turn that the deadline waits for */
     t->run_count = 0;
     t->blocks = t->bytes = 0;
     t->status = TL_OK;
@@ -177,19 +209,26 @@ void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *t
             return;
         }
         if (g->live == 0) {
+            atomic_store_explicit(&g->starving_since_ns, 0, memory_order_relaxed);
             t->reason = TL_TURN_ENDED;
             return;
         }
-        uint32_t bit = tl_bits_next(full, g->cursors, g->next);
+        uint32_t bit = g->gathering ? TL_NONE : tl_bits_next(full, g->cursors, g->next);
         if (bit == TL_NONE) {
             const int64_t now = tl_now_ns();
+            if (g->gathering) {
+                due = t->blocks + gather(a, agent, now, t->deadline_ns);
+                continue;
+            }
             if (now >= t->deadline_ns) {
                 t->reason = TL_TURN_CHECKPOINT;
                 return;
             }
             if (!tl_bits_any(some, g->cursors)) {
                 patience_ends = 0;
-                tl_agent_wait(a, agent, TL_SLEEP_ANY, t->deadline_ns);
+                starve(a, g, now);
+                if (!g->gathering)
+                    tl_agent_wait(a, agent, TL_SLEEP_ANY, t->deadline_ns);
             } else if (patience_ends == 0) {
                 patience_ends = now + g->patience_ns;
             } else if (now >= patience_ends) {
@@ -215,7 +254,7 @@ void tl_interleave(const struct tl_view *view, uint32_t agent, struct tl_turn *t
         rearm(a, g, cursor);
         if (over)
             return;
-        if (t->deadline_ns != TL_FOREVER && tl_now_ns() >= t->deadline_ns) {
+        if (t->deadline_ns != TL_FOREVER && t->blocks >= due && tl_now_ns() >= t->deadline_ns) {
             t->reason = TL_TURN_CHECKPOINT;
             return;
         }

@@ -1,44 +1,12 @@
 #include "nulldev.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
-
-#define SECOND UINT64_C(1000000000)
 
 struct tl_null {
-    uint64_t rate, buffer;
     uint64_t position, file;
-    uint64_t settled_at; /* when the tape will have taken all that it was given, ns of CLOCK_MONOTONIC */
+    uint64_t bytes_before;
     struct tl_null_counts counts;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
-/* The time that the tape takes for so many bytes. */
-static uint64_t takes_ns(const struct tl_null *null, uint64_t bytes)
-{
-    return bytes / null->rate * SECOND + bytes % null->rate * SECOND / null->rate;
-}
-
-/* Waits until no more than `ahead` bytes are still to be written. An absolute time, so that waking up late is made
- * good by the next wait. */
-static void wait_until_ahead(const struct tl_null *null, uint64_t ahead)
-{
-    uint64_t at = null->settled_at - takes_ns(null, ahead);
-    struct timespec until = {.tv_sec = (time_t)(at / SECOND), .tv_nsec = (long)(at % SECOND)};
-
-    if (null->settled_at < takes_ns(null, ahead))
-        return;
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-        continue;
-}
 
 static int null_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t *done)
 {
@@ -51,16 +19,8 @@ static int null_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t *d
     null->counts.blocks += n;
     null->counts.bytes += bytes;
     null->position += n;
+    null->bytes_before += bytes;
     *done = n;
-    if (null->rate > 0) {
-        uint64_t now = now_ns();
-
-        if (null->settled_at < now)
-            null->settled_at = now; /* the tape ran dry and stood still */
-        null->settled_at += takes_ns(null, bytes);
-        if (null->settled_at - now > takes_ns(null, null->buffer))
-            wait_until_ahead(null, null->buffer);
-    }
     return TL_OK;
 }
 
@@ -70,8 +30,6 @@ static int null_write_filemarks(void *dev, uint32_t count)
 
     if (count == 0)
         return TL_ERR_INVALID;
-    if (null->rate > 0)
-        wait_until_ahead(null, 0);
     null->counts.filemarks += count;
     null->position += count;
     null->file += count;
@@ -90,7 +48,7 @@ static int null_rewind(void *dev)
 {
     struct tl_null *null = dev;
 
-    null->position = null->file = 0;
+    null->position = null->file = null->bytes_before = 0;
     return TL_OK;
 }
 
@@ -153,15 +111,9 @@ const struct tl_device_ops *tl_null_ops(void)
     return &ops;
 }
 
-struct tl_null *tl_null_new(uint64_t rate, uint64_t buffer)
+struct tl_null *tl_null_new(void)
 {
-    struct tl_null *null = calloc(1, sizeof *null);
-
-    if (null) {
-        null->rate = rate;
-        null->buffer = buffer;
-    }
-    return null;
+    return calloc(1, sizeof(struct tl_null));
 }
 
 void tl_null_free(struct tl_null *null)
@@ -172,4 +124,9 @@ void tl_null_free(struct tl_null *null)
 void tl_null_counts(const struct tl_null *null, struct tl_null_counts *out)
 {
     *out = null->counts;
+}
+
+uint64_t tl_null_bytes_before(const void *null)
+{
+    return ((const struct tl_null *)null)->bytes_before;
 }

@@ -41,6 +41,15 @@ void tl_agent_wake(struct tl_agent *g, enum tl_sleep at_least)
     }
 }
 
+/* A block has come, the last of a full run or not. One that gathers is woken by the last block that it lacks alone. */
+static void stir(struct tl_agent *g, enum tl_sleep at_least)
+{
+    if (atomic_load(&g->sleeping) != TL_SLEEP_GATHER)
+        tl_agent_wake(g, at_least);
+    else if (atomic_fetch_sub(&g->lacking, 1) == 1)
+        tl_agent_wake(g, TL_SLEEP_GATHER);
+}
+
 /* ---- publishing ---- */
 
 static int drop(const struct tl_arena *a, uint32_t slot)
@@ -101,9 +110,9 @@ enum tl_ring_status tl_slot_publish(const struct tl_arena *a, uint32_t stream, u
         tl_bit_set(tl_some_bits(a, g), c->bit);
         if (head + 1 - claim >= g->run_blocks) {
             tl_bit_set(tl_full_bits(a, g), c->bit);
-            tl_agent_wake(g, TL_SLEEP_FULL);
+            stir(g, TL_SLEEP_FULL);
         } else {
-            tl_agent_wake(g, TL_SLEEP_ANY);
+            stir(g, TL_SLEEP_ANY);
         }
     }
     return TL_RING_OK;
@@ -118,7 +127,7 @@ void tl_stream_end(const struct tl_arena *a, uint32_t stream)
         const struct tl_cursor *c = tl_cursor_of(a, readers[i]);
         struct tl_agent *g = tl_agent_of(a, c->agent);
         tl_bit_set(tl_full_bits(a, g), c->bit);
-        tl_agent_wake(g, TL_SLEEP_FULL);
+        tl_agent_wake(g, TL_SLEEP_GATHER);
     }
 }
 
@@ -241,7 +250,7 @@ void tl_detach(const struct tl_arena *a, uint32_t agent)
     atomic_store(&g->detached, 1);
     for (uint32_t i = 0; i < g->cursors; i++)
         detach_cursor(a, g->first_cursor + i);
-    tl_agent_wake(g, TL_SLEEP_FULL);
+    tl_agent_wake(g, TL_SLEEP_GATHER);
 }
 
 static void hand_over_cursor(const struct tl_arena *a, uint32_t from, uint32_t to)
@@ -270,7 +279,7 @@ void tl_hand_over(const struct tl_arena *a, uint32_t from, uint32_t to)
     for (uint32_t i = 0; i < f->cursors; i++)
         hand_over_cursor(a, f->first_cursor + i, t->first_cursor + i);
     atomic_store(&f->detached, 1);
-    tl_agent_wake(f, TL_SLEEP_FULL);
+    tl_agent_wake(f, TL_SLEEP_GATHER);
 }
 
 void tl_stop_all(struct tl_arena *a, enum tl_stop how)
@@ -281,17 +290,53 @@ void tl_stop_all(struct tl_arena *a, enum tl_stop how)
     for (uint32_t i = 0; i < a->streams; i++)
         tl_tell_of_freed(a, tl_stream_of(a, i), 0);
     for (uint32_t i = 0; i < a->agents; i++)
-        tl_agent_wake(tl_agent_of(a, i), TL_SLEEP_FULL);
+        tl_agent_wake(tl_agent_of(a, i), TL_SLEEP_GATHER);
+}
+
+/* ---- waiting ---- */
+
+uint64_t tl_agent_lacks(const struct tl_arena *a, const struct tl_agent *g)
+{
+    uint64_t gathered = 0;
+    int more = 0;
+    for (uint32_t i = g->first_cursor; i < g->first_cursor + g->cursors; i++) {
+        const struct tl_cursor *c = tl_cursor_of(a, i);
+        struct tl_stream *s = tl_stream_of(a, c->stream);
+        if (c->finished || atomic_load(&c->claim) & TL_DETACHED)
+            continue;
+        const uint32_t ended = atomic_load(&s->ended); /* first: head does not move after it */
+        const uint64_t waiting = tl_waiting(a, i);
+        if (waiting && atomic_load(&tl_taker_of(a, s)->waiting))
+            return 0;
+        gathered += waiting;
+        more |= !ended;
+    }
+    return more && gathered < g->start_blocks ? g->start_blocks - gathered : 0;
+}
+
+/* More than an agent gathers: until it knows what it lacks, what comes counts and wakes nobody. */
+#define PLENTY ((int32_t)(2 * TL_START_MAX))
+
+/* Whether the agent has what it is about to sleep for. It has said already that it sleeps: what comes from now on wakes it. */
+static int has(const struct tl_arena *a, struct tl_agent *g, enum tl_sleep for_what)
+{
+    if (for_what == TL_SLEEP_GATHER) {
+        const uint64_t lacks = tl_agent_lacks(a, g);
+        const int32_t plenty = PLENTY - (int32_t)lacks;
+        /* What came after it had been counted has been subtracted before. */
+        return lacks == 0 || atomic_fetch_sub(&g->lacking, plenty) - plenty <= 0;
+    }
+    return tl_bits_any(tl_full_bits(a, g), g->cursors) ||
+           (for_what == TL_SLEEP_ANY && tl_bits_any(tl_some_bits(a, g), g->cursors));
 }
 
 void tl_agent_wait(const struct tl_arena *a, uint32_t agent, enum tl_sleep for_what, int64_t deadline_ns)
 {
     struct tl_agent *g = tl_agent_of(a, agent);
     const uint32_t seen = atomic_load(&g->wake);
+    atomic_store(&g->lacking, PLENTY);
     atomic_store(&g->sleeping, (uint32_t)for_what);
-    if (!tl_bits_any(tl_full_bits(a, g), g->cursors) &&
-        (for_what == TL_SLEEP_FULL || !tl_bits_any(tl_some_bits(a, g), g->cursors)) &&
-        !atomic_load(&g->detached) && atomic_load(&a->stop) != TL_STOP_NOW) {
+    if (!has(a, g, for_what) && !atomic_load(&g->detached) && atomic_load(&a->stop) != TL_STOP_NOW) {
         const int64_t begin = tl_now_ns();
         tl_wait(&g->wake, seen, deadline_ns);
         atomic_fetch_add_explicit(&g->sleeps, 1, memory_order_relaxed);

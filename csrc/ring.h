@@ -85,11 +85,16 @@ void tl_let_go(const struct tl_arena *a, uint32_t agent);
 /* Says stop to everyone and wakes all. A stop is never taken back: of two, the stricter counts. */
 void tl_stop_all(struct tl_arena *a, enum tl_stop how);
 
-/* Something has come: with TL_SLEEP_FULL what every sleeping agent waits for, with TL_SLEEP_ANY only what one that takes anything
- * does. */
+/* Wakes an agent that sleeps at least so deep: with TL_SLEEP_GATHER any that sleeps. */
 void tl_agent_wake(struct tl_agent *g, enum tl_sleep at_least);
 
-/* Sleeps until the agent has a full run (or, with any, anything at all), an end, a stop, a detachment, or the deadline. */
+/* Blocks to come until the agent has gathered its start_blocks; 0 when it has, or must not wait for more: none of its streams goes
+ * on, or a producer sleeps for want of a slot while some of its blocks wait here. So nobody who gathers holds what somebody else
+ * sleeps for, and no circle of waiting goes through him: a producer that sleeps has woken all who have blocks of its stream, or
+ * of its pool, and these wait for nothing but their devices until they have written them. */
+uint64_t tl_agent_lacks(const struct tl_arena *a, const struct tl_agent *g);
+
+/* Sleeps until the agent has what it sleeps for, an end, a stop, a detachment, or the deadline. */
 void tl_agent_wait(const struct tl_arena *a, uint32_t agent, enum tl_sleep for_what, int64_t deadline_ns);
 
 /* Bitmaps of an agent's cursors. next: the first set bit at or after from, going round; TL_NONE when none is set. */

@@ -129,7 +129,7 @@ static void urge_readers_of(const struct tl_arena *a, const struct tl_stream *s)
         struct tl_agent *g = tl_agent_of(a, c->agent);
         if (tl_waiting(a, readers[i])) {
             tl_bit_set(tl_full_bits(a, g), c->bit);
-            tl_agent_wake(g, TL_SLEEP_FULL);
+            tl_agent_wake(g, TL_SLEEP_GATHER);
         }
     }
 }

@@ -94,7 +94,7 @@ static int trouble_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t
         if (good > 0) {
             status = trouble->ops->write(trouble->inner, v + *done, good, &put);
             trouble->writes += put;
-            trouble->writing |= put > 0;
+            trouble->writing |= put > 0 || status == TL_END_OF_MEDIUM;
             *done += put;
             continue;
         }
@@ -190,9 +190,10 @@ static int trouble_to_end_of_data(void *dev)
 static int trouble_space_filemarks(void *dev, int64_t count)
 {
     struct tl_trouble *trouble = dev;
+    bool marked = trouble->writing && count < 0; /* with a filemark that is none of those counted */
     int status = leave(trouble, count < 0);
 
-    return status ? status : trouble->ops->space_filemarks(trouble->inner, count);
+    return status ? status : trouble->ops->space_filemarks(trouble->inner, count - marked);
 }
 
 static int trouble_space_blocks(void *dev, int64_t count)
@@ -218,6 +219,14 @@ static int trouble_last_errno(void *dev)
     return trouble->error ? trouble->error : trouble->ops->last_errno(trouble->inner);
 }
 
+/* Past the trouble: what has to be heard of it, the calls before and after say. */
+static int trouble_control(void *dev, uint32_t op, void *arg, uint32_t arg_bytes)
+{
+    struct tl_trouble *trouble = dev;
+
+    return trouble->ops->control ? trouble->ops->control(trouble->inner, op, arg, arg_bytes) : TL_ERR_UNSUPPORTED;
+}
+
 const struct tl_device_ops *tl_trouble_ops(void)
 {
     static const struct tl_device_ops ops = {
@@ -233,6 +242,7 @@ const struct tl_device_ops *tl_trouble_ops(void)
         .space_blocks = trouble_space_blocks,
         .position = trouble_position,
         .last_errno = trouble_last_errno,
+        .control = trouble_control,
     };
     return &ops;
 }

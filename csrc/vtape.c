@@ -56,7 +56,7 @@ struct tl_vtape {
     bool mounted;
     bool protected_;
     bool writing;   /* the last thing done was a write: leaving this place writes a filemark first */
-    bool refuse;    /* the last write met early warning: the next one is refused, once */
+    bool near_end;  /* early warning was met since the tape came to this place: the writes from here on say so */
     bool written;   /* cut the data file to what is recorded when the cartridge goes out */
     bool broken;    /* the disk failed to make something durable: nothing written from here on could be vouched for */
     int error;      /* errno of the last failure */
@@ -99,16 +99,18 @@ static int begin_writing(struct tl_vtape *tape, uint64_t entries)
     return error ? failed(tape, error) : TL_OK;
 }
 
-/* How many of the blocks the tape takes now: up to the one that meets early warning, none behind the physical end. */
-static uint32_t fitting(const struct tl_vtape *tape, const struct tl_vec *v, uint32_t n, bool *warned)
+/* How many of the blocks the tape takes now: none behind the physical end, and none behind the one that is warned of.
+ * That is the one behind the block that met early warning, as the st driver has it. */
+static uint32_t fitting(struct tl_vtape *tape, const struct tl_vec *v, uint32_t n, bool *warned)
 {
     uint64_t at = tl_index_at(&tape->index, tape->position);
     uint32_t fit = 0;
 
     *warned = false;
     while (fit < n && !*warned && at + tl_pages(v[fit].bytes) <= tape->capacity) {
+        *warned = tape->near_end;
         at += tl_pages(v[fit++].bytes);
-        *warned = at > tape->warn_from;
+        tape->near_end |= at > tape->warn_from;
     }
     return fit;
 }
@@ -126,10 +128,6 @@ static int vtape_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t *
     for (uint32_t i = 0; i < n; i++)
         if (v[i].bytes == 0 || v[i].bytes > TL_VTAPE_BLOCK_BYTES_MAX)
             return refused(tape, TL_ERR_BLOCK_SIZE);
-    if (tape->refuse) {
-        tape->refuse = false;
-        return refused(tape, TL_END_OF_MEDIUM);
-    }
     fit = fitting(tape, v, n, &warned);
     if (fit > 0 && (status = begin_writing(tape, fit + SPARE_ENTRIES)))
         return status;
@@ -144,9 +142,9 @@ static int vtape_write(void *dev, const struct tl_vec *v, uint32_t n, uint32_t *
         if (error)
             return failed(tape, error);
     }
-    tape->refuse = warned;
     if (warned)
         return TL_EARLY_WARNING;
+    tape->writing = true; /* also where the tape refused a block, as for the st driver */
     return fit < n ? TL_END_OF_MEDIUM : TL_OK;
 }
 
@@ -159,7 +157,6 @@ static int vtape_write_filemarks(void *dev, uint32_t count)
         return status;
     if (count == 0)
         return refused(tape, TL_ERR_INVALID);
-    tape->refuse = false;
     status = begin_writing(tape, count);
     if (status)
         return status;
@@ -180,7 +177,7 @@ static int leave(struct tl_vtape *tape, bool mark)
 {
     if (!tape->mounted)
         return refused(tape, TL_ERR_NO_MEDIUM);
-    tape->refuse = false;
+    tape->near_end = false;
     if (tape->writing && mark)
         return vtape_write_filemarks(tape, 1);
     tape->writing = false;
@@ -254,10 +251,12 @@ static int vtape_space_filemarks(void *dev, int64_t count)
 {
     struct tl_vtape *tape = dev;
     uint64_t wanted = count < 0 ? -(uint64_t)count : (uint64_t)count, file;
+    bool marked = tape->writing && count < 0; /* with a filemark that is none of those counted */
     int status = leave(tape, count < 0);
 
     if (status || count == 0)
         return status;
+    wanted += marked;
     file = tl_index_file(&tape->index, tape->position);
     if (count > 0) {
         if (wanted > tl_index_file(&tape->index, tape->index.count) - file)
@@ -383,7 +382,7 @@ int tl_vtape_mount(struct tl_vtape *tape, const struct tl_vtape_cartridge *cartr
     tape->warn_from = cartridge->capacity - cartridge->early_warning;
     tape->position = 0;
     tape->protected_ = !cartridge->writable || tape->index.flagged;
-    tape->writing = tape->refuse = tape->written = tape->broken = false;
+    tape->writing = tape->near_end = tape->written = tape->broken = false;
     tape->mounted = true;
     return TL_OK;
 }
@@ -399,6 +398,13 @@ int tl_vtape_unmount(struct tl_vtape *tape)
     tl_index_close(&tape->index);
     tape->mounted = false;
     return status;
+}
+
+uint64_t tl_vtape_bytes_before(const void *dev)
+{
+    const struct tl_vtape *tape = dev;
+
+    return tape->mounted ? tl_index_at(&tape->index, tape->position) : 0;
 }
 
 int tl_vtape_write_protected(const struct tl_vtape *tape)

@@ -38,6 +38,9 @@ int tl_vtape_mount(struct tl_vtape *tape, const struct tl_vtape_cartridge *cartr
  * is out whatever the status is, which tells how that went. */
 int tl_vtape_unmount(struct tl_vtape *tape);
 
+/* How many bytes of the tape lie before the place where it stands. `tape`: a struct tl_vtape. */
+uint64_t tl_vtape_bytes_before(const void *tape);
+
 /* Of the mounted cartridge: it cannot be written; how many entries of its index were found damaged and are not shown.
  * */
 int tl_vtape_write_protected(const struct tl_vtape *tape);

@@ -59,8 +59,8 @@ cdef extern from "arena.h" nogil:
         uint32_t stream, agent, bit, finished
     cdef struct tl_agent:
         uint32_t detached, live, cursors, first_cursor, run_blocks
-        uint64_t blocks, bytes, calls, runs, short_runs, sleeps, sleep_ns, device_ns
-        int64_t in_call_since_ns
+        uint64_t blocks, bytes, calls, runs, short_runs, sleeps, sleep_ns, device_ns, starvations
+        int64_t in_call_since_ns, starving_since_ns
     cdef struct tl_arena:
         uint32_t slots, slots_own, slot_bytes, streams, cursors, agents, stop
         uint64_t data_at, total_bytes
@@ -74,6 +74,7 @@ cdef extern from "arena.h" nogil:
     cdef struct tl_agent_plan:
         uint32_t first_cursor, cursors, run_blocks, dormant
         int64_t patience_ns
+        uint64_t start_blocks
     cdef struct tl_plan:
         uint32_t slot_bytes, slots_common, streams, cursors, agents
         const tl_stream_plan *stream
@@ -109,6 +110,12 @@ cdef extern from "ring.h" nogil:
     void tl_hand_over(const tl_arena *a, uint32_t giver, uint32_t taker)
     void tl_let_go(const tl_arena *a, uint32_t agent)
     void tl_stop_all(tl_arena *a, int how)
+
+
+cdef extern from "lack.h" nogil:
+    cdef struct tl_lack:
+        uint32_t stream, holder
+    uint32_t tl_agent_lack(const tl_arena *a, uint32_t agent, tl_lack *lack, uint32_t max)
 
 
 cdef extern from "drain.h" nogil:
@@ -191,7 +198,8 @@ cdef extern from "split.h" nogil:
 cdef class Arena:
     cdef tl_view view
     cdef const tl_crc32c *crc
-    cdef size_t mapped_bytes
+    cdef readonly size_t mapped_bytes
+    cdef readonly int fd
     cdef void *segments
     cdef size_t segments_bytes
 

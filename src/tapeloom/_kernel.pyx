@@ -31,7 +31,10 @@ FOREVER = np.iinfo(np.int64).max
 STREAM_PLAN = np.dtype([("quota", "<u4"), ("cap", "<u4"), ("segment_slots", "<u4")])
 CURSOR_PLAN = np.dtype([("stream", "<u4"), ("agent", "<u4")])
 AGENT_PLAN = np.dtype(
-    [("first_cursor", "<u4"), ("cursors", "<u4"), ("run_blocks", "<u4"), ("dormant", "<u4"), ("patience_ns", "<i8")]
+    [
+        ("first_cursor", "<u4"), ("cursors", "<u4"), ("run_blocks", "<u4"), ("dormant", "<u4"), ("patience_ns", "<i8"),
+        ("start_blocks", "<u8"),
+    ]
 )
 RUN = np.dtype([("object", "<u8"), ("seq", "<u8"), ("blocks", "<u8"), ("position", "<u8")])
 FAULT = np.dtype([("position", "<u8"), ("seq", "<u8"), ("verdict", "<u4"), ("bytes", "<u4"), ("object", "V16")])
@@ -160,10 +163,12 @@ cdef class Arena:
     """The shared memory of one job, mapped into this process.
 
     `fd` is a memfd of at least `arena_bytes()` zero bytes; tables as STREAM_PLAN, CURSOR_PLAN (sorted by agent) and AGENT_PLAN.
-    The mapping lives as long as the object, and every feeder, interleaver and drain holds the object.
+    The mapping lives as long as the object, and every feeder, interleaver and drain holds the object. So does its own `fd`, for
+    others to map: `mapped_bytes` of it, which stand at `address` here.
     """
 
     def __cinit__(self, int fd, slot_bytes, slots_common, streams, cursors, agents):
+        self.fd = -1
         cdef _Plan plan = _Plan(slot_bytes, slots_common, streams, cursors, agents)
         cdef uint64_t bytes = tl_arena_bytes(&plan.plan)
         cdef uint32_t i
@@ -173,6 +178,7 @@ cdef class Arena:
         if memory == MAP_FAILED:
             raise OSError(errno, os.strerror(errno))
         self.mapped_bytes = bytes
+        self.fd = os.dup(fd)
         self.view.arena = <tl_arena *>memory
         tl_arena_init(memory, &plan.plan)
         self.crc = tl_crc32c_best()
@@ -213,6 +219,12 @@ cdef class Arena:
                     close(tl_stream_of(self.view.arena, i).freed_fd)
         if self.view.arena != NULL:
             munmap(self.view.arena, self.mapped_bytes)
+        if self.fd >= 0:
+            close(self.fd)
+
+    @property
+    def address(self):
+        return <uintptr_t>self.view.arena
 
     def give_back(self):
         """Gives the memory of all slots back to the system; tables and statistics stay. No thread may touch a slot any more."""
@@ -283,9 +295,18 @@ cdef class Arena:
     def agent_statistics(self, uint32_t i):
         cdef tl_agent *g = self._agent(i)
         return AgentStatistics(
-            g.blocks, g.bytes, g.calls, g.runs, g.short_runs, g.sleeps, g.sleep_ns, g.device_ns, g.in_call_since_ns,
-            bool(g.detached),
+            g.blocks, g.bytes, g.calls, g.runs, g.short_runs, g.sleeps, g.sleep_ns, g.device_ns, g.starvations,
+            g.in_call_since_ns, g.starving_since_ns, bool(g.detached),
         )
+
+    def lacks(self, uint32_t agent):
+        """What an agent waits for that sleeps just now, as a list of (stream, agent or None): of these streams it has
+        least, and their producers are at work; or sleep themselves, since that agent has not let go of their slots."""
+        cdef tl_lack[64] lack
+        cdef uint32_t i
+        self._agent(agent)
+        cdef uint32_t rows = tl_agent_lack(self.view.arena, agent, lack, 64)
+        return [(lack[i].stream, None if lack[i].holder == TL_NONE else lack[i].holder) for i in range(rows)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +339,9 @@ class AgentStatistics:
     sleeps: int
     sleep_ns: int
     device_ns: int
+    starvations: int
     in_call_since_ns: int
+    starving_since_ns: int
     detached: bool
 
 

@@ -8,6 +8,8 @@
      +-- HeldError            a drive or the state folder is in another process's hands
      +-- DeviceError          a drive refused or failed
      |    +-- NoMedium
+     |    |    +-- NotReady         it is being loaded, or calibrated: ask again
+     |    |    +-- VolumeWanted     a cartridge that is not there: who waits for it goes on when it is put in
      |    +-- WriteProtected
      |    +-- EndOfMedium     a write met the physical end
      |    +-- EndOfData       a read or a positioning went beyond what is recorded
@@ -101,6 +103,14 @@ class NoMedium(DeviceError):
     pass
 
 
+class NotReady(NoMedium):
+    pass
+
+
+class VolumeWanted(NoMedium):
+    exit_status = 3
+
+
 class WriteProtected(DeviceError):
     pass
 
@@ -150,7 +160,11 @@ class VersionTooNew(FormatError):
 
 
 class ForeignVolume(FormatError):
-    pass
+    """`program` is whose data it is, where that is known."""
+
+    def __init__(self, message: str, program: str | None = None):
+        super().__init__(message)
+        self.program = program
 
 
 class IndexDamaged(FormatError):

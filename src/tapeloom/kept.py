@@ -33,9 +33,15 @@ RESULTS_MAX: Final = 32
 
 _RECORDS: Final = {
     record.__name__: record
-    for record in (model.Config, model.Server, model.Drive, model.Source, model.Agent, model.Selection, model.Group)
+    for record in (
+        *(model.Config, model.Server, model.Drive, model.Library, model.Pool, model.Source),
+        *(model.Agent, model.Selection, model.Group),
+    )
 }
-_JUDGES: Final = ("config", "compile", "graph.py", "kept.py", "limits.py", "moment.py", "schedule.py", "timing.py")
+_JUDGES: Final = (
+    *("config", "compile", "graph.py", "kept.py", "limits.py"),
+    *("moment.py", "schedule.py", "timing.py", "vlib.py"),
+)
 """The code whose results are kept."""
 
 

@@ -49,3 +49,9 @@ PATIENCE_SECONDS = 0.005
 
 PRODUCER_END_SLOTS = 2
 """Slots of ours for what is said of a producer's object in its place: it cannot touch them."""
+
+DEFAULT_POOL = "default"
+"""Of volumes, where nobody names one."""
+
+BAYS_MAX = 1024
+"""So many drives has no library."""

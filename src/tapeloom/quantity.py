@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 _BINARY = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _DECIMAL = (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_SIZE = re.compile(r"(\d+) ?([kMGT]?|[KMGT]i)B?")
+
+
+def size_of(text: str) -> int:
+    """Bytes, as an option of a drive says them. Raises ValueError.
+
+    >>> size_of("400MB"), size_of("64MiB"), size_of("4096")
+    (400000000, 67108864, 4096)
+    """
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write 400MB or 64MiB")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def rough_size(size: float) -> str:

@@ -100,6 +100,7 @@ AGENT = np.dtype(
         ("lag_seconds", "<f8"),
         ("checkpoint_bytes", "<u8"),  # for SPOOL: of one segment
         ("checkpoint_seconds", "<f8"),
+        ("start_bytes", "<u8"),  # with nothing left to write, so much is gathered before the next block; 0: nothing is
     ]
 )
 

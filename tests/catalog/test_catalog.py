@@ -194,12 +194,12 @@ def test_a_copy_over_several_volumes_is_listed_in_seq_order(world: World) -> Non
         (first, 4, 0, 10),
         (second, 5, 10, 10),
     ]
-    assert world.catalog.appendable("R1").id == second
+    assert [one.id for one in world.catalog.appendable("R1")] == [second]
     assert [volume.label for volume in world.catalog.volumes("R1")] == ["R1-0001", "R1-0002"]
     assert world.catalog.volume("R1-0002").previous == first
     assert world.catalog.volume_in("R1", "R1-0001").state is VolumeState.FULL
     assert world.catalog.volume_in("R1", "R1-0003") is None
-    assert world.catalog.appendable("R2") is None
+    assert world.catalog.appendable("R2") == []
 
 
 def test_runs_on_a_volume_are_in_order_of_position(world: World) -> None:

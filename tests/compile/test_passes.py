@@ -16,7 +16,9 @@ Load = Callable[[str], Config]
 
 
 def test_the_passes_have_the_names_that_the_design_gives_them() -> None:
-    assert [step.__name__ for step in compiler.PASSES] == ["check", "place", "share", "spool", "size", "runs", "order"]
+    assert [step.__name__ for step in compiler.PASSES] == [
+        *("check", "place", "share", "spool", "size", "runs", "start", "order")
+    ]
     assert compiler.freeze.__name__ == "freeze"
 
 

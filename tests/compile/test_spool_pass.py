@@ -74,7 +74,7 @@ def test_its_slots_and_tables_are_part_of_the_sum(config: Load) -> None:
     sizes = (schedule.slot_bytes, SPOOL_SLOTS)
     restore_arena(*sizes)
     streams = np.array([(0, SPOOL_SLOTS, 0)] * 2, _kernel.STREAM_PLAN)
-    cursors, agents = np.array([(1, 0)], _kernel.CURSOR_PLAN), np.array([(0, 1, 1, 0, 0)], _kernel.AGENT_PLAN)
+    cursors, agents = np.array([(1, 0)], _kernel.CURSOR_PLAN), np.array([(0, 1, 1, 0, 0, 0)], _kernel.AGENT_PLAN)
     assert abs(items["spool control"][1] - _kernel.control_bytes(*sizes, streams, cursors, agents)) <= 4096
     whole = _kernel.arena_bytes(*plans(schedule, ())) + _kernel.arena_bytes(*sizes, streams, cursors, agents)
     assert abs(schedule.memory_bytes - whole) <= 2 * 4096

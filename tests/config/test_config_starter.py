@@ -31,7 +31,7 @@ def test_it_loads_and_is_what_it_says(loaded: Loaded) -> None:
 
 def test_what_is_only_shown_loads_too(loaded: Loaded) -> None:
     config = loaded(SHOWN.sub("", starter()))
-    assert list(config.drives) == ["R1", "R2", "R3", "R4"]
+    assert list(config.drives) == ["R1", "R2", "R3", "R4", "R5", "R6"]
     assert list(config.sources) == ["docs", "mail", "db", "disk", "camera"]
     assert list(config.groups) == [("backup", "nightly"), ("mirror", "1"), ("restore", "vault"), ("copy", "1")]
 

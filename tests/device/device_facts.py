@@ -17,8 +17,26 @@ def open_vtape(folder: Path, **options: object) -> Device:
     return open_drive(f"vtape:{folder}", name="R1", **options)  # type: ignore[arg-type]
 
 
+def open_modelled(folder: Path, **options: object) -> Device:
+    return open_drive("memory:?model=lto9&time=simulated", name="R1", **options)  # type: ignore[arg-type]
+
+
 def open_memory(folder: Path, **options: object) -> Device:
     return open_drive("memory:", name="R1", **options)  # type: ignore[arg-type]
+
+
+def open_aside(folder: Path, **options: object) -> Device:
+    return open_drive("memory:", name="R1", aside=True, **options)  # type: ignore[arg-type]
+
+
+def new_cartridge(drive: Device, name: str) -> None:
+    """A blank one for this drive. Drives that cannot make them are real ones, in the guest of tests/guest."""
+    if drive.makes_cartridges:
+        drive.new_cartridge(name)
+    else:
+        from guest_drive import add_cartridge
+
+        add_cartridge(name)
 
 
 def block(number: int, size: int = 5000) -> bytes:
@@ -53,10 +71,19 @@ def read_all(drive: Device) -> list[bytes | None]:
             return found
 
 
-def place(drive: Device) -> tuple[int, int]:
+def place(drive: Device) -> tuple[int, int | None]:
     """Position and file."""
     here = drive.position()
     return here.position, here.file
+
+
+def end_of(drive: Device) -> int:
+    """Goes to the end of data, which writes nothing; returns its position, which a drive may have told before."""
+    told = drive.position().end_of_data
+    drive.to_end_of_data()
+    end = drive.position().position
+    assert told in (None, end)
+    return end
 
 
 class Kernel:

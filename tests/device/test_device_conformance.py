@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 
 import pytest
-from device_facts import BLOCK, block, place, read_all, read_one, write_layout
+from device_facts import BLOCK, block, end_of, new_cartridge, place, read_all, read_one, write_layout
 
-from tapeloom.device import Device, Position, Status
+from tapeloom.device import Device, Status
 from tapeloom.errors import (
     BlockSizeError,
     DeviceError,
@@ -32,7 +33,8 @@ def written(drive: Device) -> Device:
 
 class TestBlank:
     def test_it_stands_at_the_beginning_and_has_no_data(self, drive: Device) -> None:
-        assert drive.position() == Position(0, 0, 0)
+        assert place(drive) == (0, 0)
+        assert end_of(drive) == 0
         assert drive.write_protected is False
         assert drive.loaded == "BLANK"
         with pytest.raises(EndOfData):
@@ -113,7 +115,6 @@ class TestWriting:
     def test_a_write_truncates_what_follows(self, written: Device, at: int) -> None:
         written.locate(at)
         written.write(block(91))
-        assert written.position().end_of_data == at + 1
         kept = [None if mark == "|" else block(n) for n, mark in enumerate(LAYOUT[:at])]
         assert read_all(written) == [*kept, block(91), None]
 
@@ -130,7 +131,7 @@ class TestWriting:
             written.write_filemarks(0)
         assert caught.value.status == Status.ERR_INVALID
         assert place(written) == (5, 1)
-        assert written.position().end_of_data == len(LAYOUT)
+        assert end_of(written) == len(LAYOUT)
 
 
 class TestLeavingAfterAWrite:
@@ -144,72 +145,77 @@ class TestLeavingAfterAWrite:
     def test_rewind_marks(self, drive: Device) -> None:
         end = self.after_write(drive)
         drive.rewind()
-        assert drive.position() == Position(0, 0, end + 1)
+        assert (place(drive), end_of(drive)) == ((0, 0), end + 1)
 
     def test_locate_marks(self, drive: Device) -> None:
         end = self.after_write(drive)
         drive.locate(1)
-        assert drive.position() == Position(1, 1, end + 1)
+        assert (place(drive), end_of(drive)) == ((1, 1), end + 1)
 
     def test_locate_to_the_very_place_marks(self, drive: Device) -> None:
         end = self.after_write(drive)
         drive.locate(end)
-        assert drive.position() == Position(end, 1, end + 1)
+        assert (place(drive), end_of(drive)) == ((end, 1), end + 1)
 
-    def test_spacing_filemarks_back_marks_and_passes_that_mark_too(self, drive: Device) -> None:
+    def test_spacing_filemarks_back_marks_and_does_not_count_that_mark(self, drive: Device) -> None:
         end = self.after_write(drive)
         assert drive.space_filemarks(-1) is Status.OK
-        assert drive.position() == Position(end, 1, end + 1)
+        assert (place(drive), end_of(drive)) == ((0, 0), end + 1)
+
+    def test_spacing_too_many_filemarks_back_marks_too(self, drive: Device) -> None:
+        end = self.after_write(drive)
+        assert drive.space_filemarks(-2) is Status.BEGIN_OF_TAPE
+        assert (place(drive), end_of(drive)) == ((0, 0), end + 1)
 
     def test_spacing_blocks_back_does_not(self, drive: Device) -> None:
         end = self.after_write(drive)
         assert drive.space_blocks(-1) is Status.OK
-        assert drive.position() == Position(end - 1, 1, end)
+        assert (place(drive), end_of(drive)) == ((end - 1, 1), end)
 
     def test_going_forward_does_not(self, drive: Device) -> None:
         end = self.after_write(drive)
         with pytest.raises(EndOfData):
             drive.space_filemarks(1)
         drive.rewind()
-        assert drive.position().end_of_data == end
+        assert end_of(drive) == end
 
     def test_the_end_of_data_does_not(self, drive: Device) -> None:
         end = self.after_write(drive)
         drive.to_end_of_data()
         drive.rewind()
-        assert drive.position().end_of_data == end
+        assert end_of(drive) == end
 
     def test_asking_for_the_position_changes_nothing(self, drive: Device) -> None:
         end = self.after_write(drive)
-        assert drive.position() == Position(end, 1, end)
+        assert place(drive) == (end, 1)
         drive.rewind()
-        assert drive.position().end_of_data == end + 1
+        assert end_of(drive) == end + 1
 
     def test_reading_does_not(self, drive: Device) -> None:
         end = self.after_write(drive)
         with pytest.raises(EndOfData):
             read_one(drive)
         drive.rewind()
-        assert drive.position().end_of_data == end
+        assert end_of(drive) == end
 
     def test_a_filemark_is_enough(self, drive: Device) -> None:
         end = self.after_write(drive)
         drive.write_filemarks()
         drive.rewind()
-        assert drive.position().end_of_data == end + 1
+        assert end_of(drive) == end + 1
 
     def test_unloading_marks(self, drive: Device) -> None:
         end = self.after_write(drive)
         drive.unload()
         drive.load("BLANK")
-        assert drive.position() == Position(0, 0, end + 1)
+        assert (place(drive), end_of(drive)) == ((0, 0), end + 1)
 
     def test_unloading_after_a_filemark_does_not(self, drive: Device) -> None:
         end = self.after_write(drive)
         drive.write_filemarks()
         drive.unload()
         drive.load("BLANK")
-        assert drive.position() == Position(0, 0, end + 1)
+        assert (place(drive), end_of(drive)) == ((0, 0), end + 1)
 
 
 class TestPositioning:
@@ -272,7 +278,7 @@ class TestPositioning:
     @pytest.mark.parametrize("at", range(len(LAYOUT)))
     def test_locate_counts_blocks_and_filemarks(self, written: Device, at: int) -> None:
         written.locate(at)
-        assert written.position() == Position(at, LAYOUT[:at].count("|"), len(LAYOUT))
+        assert place(written) == (at, LAYOUT[:at].count("|"))
         assert read_one(written) == (None if LAYOUT[at] == "|" else block(at))
 
     def test_locate_beyond_the_end_stands_at_the_end(self, written: Device) -> None:
@@ -286,6 +292,8 @@ class TestPositioning:
 
 
 class TestEndOfMedium:
+    """`short_drive`: the twelfth block meets early warning, there is room for 16."""
+
     def fill(self, drive: Device) -> int:
         """Writes to early warning; returns how many blocks are on tape."""
         for number in range(1000):
@@ -293,59 +301,73 @@ class TestEndOfMedium:
                 return number + 1
         raise AssertionError("no early warning")
 
-    def test_the_write_that_meets_early_warning_is_on_tape(self, short_drive: Device) -> None:
-        written = self.fill(short_drive)
-        assert place(short_drive) == (written, 0)
-        assert read_all(short_drive) == [block(number, BLOCK) for number in range(written)] + [None]
+    def on_tape(self, blocks: int) -> list[bytes | None]:
+        return [block(number, BLOCK) for number in range(blocks)]
 
-    def test_then_every_second_write_is_refused(self, short_drive: Device) -> None:
-        written = self.fill(short_drive)
-        for _ in range(2):
-            with pytest.raises(EndOfMedium):
-                short_drive.write(block(99, BLOCK))
-            short_drive.write(block(written, BLOCK))
-            written += 1
-        assert read_all(short_drive) == [block(number, BLOCK) for number in range(written)] + [None]
+    def test_the_block_behind_the_one_that_meets_it_warns_and_is_on_tape(self, short_drive: Device) -> None:
+        assert self.fill(short_drive) == 13
+        assert place(short_drive) == (13, 0)
+        assert read_all(short_drive) == [*self.on_tape(13), None]
 
-    def test_a_filemark_is_possible_and_the_next_write_is_taken_at_once(self, short_drive: Device) -> None:
+    def test_then_every_write_warns_and_is_on_tape(self, short_drive: Device) -> None:
         written = self.fill(short_drive)
-        with pytest.raises(EndOfMedium):
-            short_drive.write(block(99, BLOCK))
+        for number in range(written, written + 2):
+            assert short_drive.write(block(number, BLOCK)) is True
+        assert read_all(short_drive) == [*self.on_tape(written + 2), None]
+
+    def test_a_filemark_is_possible_and_the_writes_behind_it_warn_at_once(self, short_drive: Device) -> None:
+        written = self.fill(short_drive)
         short_drive.write_filemarks()
-        short_drive.write(block(50, BLOCK))
-        with pytest.raises(EndOfMedium):
-            short_drive.write(block(99, BLOCK))
-        assert place(short_drive) == (written + 2, 1)
-        assert read_all(short_drive)[-3:] == [None, block(50, BLOCK), None]
+        for number in (50, 51):
+            assert short_drive.write(block(number, BLOCK)) is True
+        assert place(short_drive) == (written + 3, 1)
+        assert read_all(short_drive)[-4:] == [None, block(50, BLOCK), block(51, BLOCK), None]
 
     def test_at_the_physical_end_every_write_is_refused_but_no_filemark(self, short_drive: Device) -> None:
         written = self.fill(short_drive)
-        refused = 0
-        while refused < 2:
-            try:
-                short_drive.write(block(written, BLOCK))
-                written, refused = written + 1, 0
-            except EndOfMedium:
-                refused += 1
+        while written < 16:
+            assert short_drive.write(block(written, BLOCK)) is True
+            written += 1
         for _ in range(3):
             with pytest.raises(EndOfMedium):
                 short_drive.write(block(99, BLOCK))
+        assert place(short_drive) == (16, 0)
         short_drive.write_filemarks()
-        assert read_all(short_drive) == [block(number, BLOCK) for number in range(written)] + [None]
+        assert read_all(short_drive) == [*self.on_tape(16), None]
+
+    def test_leaving_after_a_refused_write_marks(self, short_drive: Device) -> None:
+        for number in range(self.fill(short_drive), 16):
+            short_drive.write(block(number, BLOCK))
+        short_drive.write_filemarks()
+        with pytest.raises(EndOfMedium):
+            short_drive.write(block(99, BLOCK))
+        assert read_all(short_drive) == [*self.on_tape(16), None, None]
+
+    def test_a_shorter_block_may_still_fit_where_a_long_one_does_not(self, opener: Callable[..., Device]) -> None:
+        drive = opener(capacity=4 * BLOCK, early_warning=2 * BLOCK)
+        for number in range(3):
+            drive.write(block(number, BLOCK))
+        drive.write(block(3, BLOCK // 2))
+        with pytest.raises(EndOfMedium):
+            drive.write(block(99, BLOCK))
+        assert drive.write(block(4, BLOCK // 2)) is True
+        expected = [*self.on_tape(3), block(3, BLOCK // 2), block(4, BLOCK // 2), None]
+        assert read_all(drive) == expected
 
     def test_a_tape_positioned_back_has_room_again(self, short_drive: Device) -> None:
         self.fill(short_drive)
         short_drive.locate(1)
         assert short_drive.write(block(77, BLOCK)) is False
-        assert read_all(short_drive) == [block(0, BLOCK), block(77, BLOCK), None]
+        assert short_drive.write(block(78, BLOCK)) is False
+        assert read_all(short_drive) == [block(0, BLOCK), block(77, BLOCK), block(78, BLOCK), None]
 
-    def test_a_write_appended_in_the_zone_is_warned_of(self, short_drive: Device) -> None:
+    def test_the_second_write_appended_in_the_zone_warns(self, short_drive: Device) -> None:
         written = self.fill(short_drive)
         short_drive.unload()
         short_drive.load("BLANK")
         short_drive.to_end_of_data()
-        assert short_drive.write(block(1, 512)) is True
-        assert place(short_drive) == (written + 2, 1)
+        assert [short_drive.write(block(number, 512)) for number in (1, 2)] == [False, True]
+        assert place(short_drive) == (written + 3, 1)
 
 
 class TestCartridges:
@@ -370,7 +392,7 @@ class TestCartridges:
         drive.unload()
 
     def test_each_keeps_what_was_written_on_it(self, drive: Device) -> None:
-        drive.new_cartridge("OTHER")
+        new_cartridge(drive, "OTHER")
         drive.write(b"on the first")
         drive.load("OTHER")
         drive.write(b"on the other")
@@ -389,8 +411,8 @@ class TestCartridges:
         assert place(written) == (0, 0)
 
     def test_the_next_of_the_stack_is_taken(self, drive: Device) -> None:
-        drive.new_cartridge("CC")
-        drive.new_cartridge("AA")
+        new_cartridge(drive, "CC")
+        new_cartridge(drive, "AA")
         drive.unload()
         drive.load()
         assert drive.loaded == "CC"
@@ -404,7 +426,8 @@ class TestCartridges:
         assert written.loaded == "BLANK"
 
     def test_a_name_is_taken_once(self, drive: Device) -> None:
-        with pytest.raises(UsageError, match="there is one of that name"):
+        refused = "there is one of that name" if drive.makes_cartridges else "cannot make cartridges"
+        with pytest.raises(UsageError, match=refused):
             drive.new_cartridge("BLANK")
 
     @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../a", "a" * 33, "ä", "a\n", "a b"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from device_facts import BLOCK, Kernel, block
+from device_facts import BLOCK, Kernel, block, end_of
 
 from tapeloom import errors
 from tapeloom._devio import ffi, lib
@@ -75,17 +75,19 @@ def test_a_batch_passes_a_block_that_has_no_room(drive: Device, kernel: Kernel) 
 def test_a_batch_of_which_one_block_is_too_long_is_not_begun(drive: Device, kernel: Kernel) -> None:
     vecs = kernel.vecs([100, drive.block_bytes_max + 1])
     assert lib.tl_write(kernel.ops, kernel.handle, vecs, 2, kernel.done) == Status.ERR_BLOCK_SIZE
-    assert (kernel.done[0], drive.position().end_of_data) == (0, 0)
+    assert (kernel.done[0], end_of(drive)) == (0, 0)
 
 
-def test_a_batch_ends_with_the_block_that_meets_early_warning(short_drive: Device) -> None:
+def test_a_batch_ends_with_the_block_that_warns(short_drive: Device) -> None:
     kernel = Kernel(short_drive)
     blocks = [block(number, BLOCK) for number in range(20)]
-    assert kernel.write(blocks) == (Status.EARLY_WARNING, 12)
-    assert kernel.write(blocks[12:14]) == (Status.END_OF_MEDIUM, 0)
-    assert kernel.write(blocks[12:14]) == (Status.EARLY_WARNING, 1)
+    assert kernel.write(blocks) == (Status.EARLY_WARNING, 13)
+    assert kernel.write(blocks[13:]) == (Status.EARLY_WARNING, 1)
+    assert kernel.write(blocks[14:16]) == (Status.EARLY_WARNING, 1)
+    assert kernel.write(blocks[15:]) == (Status.EARLY_WARNING, 1)
+    assert kernel.write(blocks[16:]) == (Status.END_OF_MEDIUM, 0)
     short_drive.rewind()
-    assert kernel.read(14) == (Status.FILEMARK, blocks[:13])
+    assert kernel.read(17) == (Status.FILEMARK, blocks[:16])
 
 
 def test_a_batch_without_a_warning_zone_ends_at_the_physical_end(opener: Callable[..., Device]) -> None:

@@ -24,30 +24,28 @@ class ListTape:
     def __init__(self) -> None:
         self.items: list[bytes | None] = []  # None: a filemark
         self.at = 0
-        self.writing = self.refuse = False
+        self.writing = self.near_end = False
 
     def leave(self, mark: bool) -> None:
         if self.writing and mark:
             self.mark(1)
-        self.writing = self.refuse = False
+        self.writing = self.near_end = False
 
     def mark(self, count: int) -> Status:
         self.items[self.at :] = [None] * count
         self.at += count
-        self.writing = self.refuse = False
+        self.writing = False
         return Status.OK
 
     def write(self, data: bytes) -> Status:
-        if self.refuse:
-            self.refuse = False
-            return Status.END_OF_MEDIUM
+        self.writing = True
         used = sum(-(-len(item) // PAGE) * PAGE for item in [*self.items[: self.at], data] if item)
         if used > CAPACITY:
             return Status.END_OF_MEDIUM
         self.items[self.at :] = [data]
         self.at += 1
-        self.writing, self.refuse = True, used > CAPACITY - WARNING
-        return Status.EARLY_WARNING if self.refuse else Status.OK
+        warned, self.near_end = self.near_end, self.near_end or used > CAPACITY - WARNING
+        return Status.EARLY_WARNING if warned else Status.OK
 
     def read(self) -> tuple[Status, bytes | None]:
         self.leave(mark=False)
@@ -64,8 +62,9 @@ class ListTape:
 
     def space(self, count: int, *, marks: bool) -> Status:
         """One item after another, until enough of the wanted kind have been passed."""
+        marked = self.writing and marks and count < 0  # with a filemark that does not count
         self.leave(mark=marks and count < 0)
-        step, left = (1, count) if count > 0 else (-1, -count)
+        step, left = (1, count) if count > 0 else (-1, -count + marked)
         while left:
             if self.at == (len(self.items) if step > 0 else 0):
                 return Status.END_OF_DATA if step > 0 else Status.BEGIN_OF_TAPE

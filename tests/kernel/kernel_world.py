@@ -29,12 +29,15 @@ def make_arena(
     patience_ns: int = 0,
     common: int = 0,
     slot_bytes: int = SLOT_BYTES,
+    start_blocks: Sequence[int] = (),
 ) -> _kernel.Arena:
-    """`streams`: quota and cap of each; `agents`: the streams that each reads. Cursors are numbered agent by agent."""
+    """`streams`: quota and cap of each; `agents`: the streams that each reads. Cursors are numbered agent by agent.
+    `start_blocks` of each agent, where any is to gather."""
     stream_rows = np.array([(*row, 0)[:3] for row in streams], _kernel.STREAM_PLAN)
     cursor_rows = [(stream, agent) for agent, reads in enumerate(agents) for stream in reads]
     first = np.cumsum([0, *[len(reads) for reads in agents]])
-    agent_rows = [(first[i], len(reads), run_blocks, 0, patience_ns) for i, reads in enumerate(agents)]
+    starts = [*start_blocks, *[0] * len(agents)]
+    agent_rows = [(first[i], len(reads), run_blocks, 0, patience_ns, starts[i]) for i, reads in enumerate(agents)]
     plan = (
         slot_bytes,
         common,

@@ -64,7 +64,7 @@ class World:
         agents = np.zeros(2 * self.readers, _kernel.AGENT_PLAN)
         for row in range(2 * self.readers):
             cursors[row] = (row // self.readers, row)
-            agents[row] = (row, 1, 4, 0, 10**6)
+            agents[row] = (row, 1, 4, 0, 10**6, 0)
         plan = (SLOT_BYTES, 0, streams, cursors, agents)
         fd = os.memfd_create("tapeloom-test")
         os.ftruncate(fd, _kernel.arena_bytes(*plan))

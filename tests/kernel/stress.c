@@ -115,8 +115,8 @@ static void show(void)
     }
     for (uint32_t i = 0; i < a->agents; i++) {
         struct tl_agent *g = tl_agent_of(a, i);
-        fprintf(stderr, "agent %u: detached %u, sleeping %u, live %u, run %u, full %llx, some %llx\n", i, g->detached, g->sleeping,
-                g->live, g->run_blocks, (unsigned long long)tl_full_bits(a, g)[0], (unsigned long long)tl_some_bits(a, g)[0]);
+        fprintf(stderr, "agent %u: detached %u, sleeping %u, live %u, run %u, start %llu, gathering %u, lacking %d, full %llx, some %llx\n", i,
+                g->detached, g->sleeping, g->live, g->run_blocks, (unsigned long long)g->start_blocks, g->gathering, g->lacking, (unsigned long long)tl_full_bits(a, g)[0], (unsigned long long)tl_some_bits(a, g)[0]);
     }
     for (uint32_t i = 0; i < a->cursors; i++) {
         const struct tl_cursor *c = tl_cursor_of(a, i);
@@ -501,6 +501,7 @@ static void draw_agents(struct dice *d)
         /* With endless patience only a full run, an end, or a producer that wants a slot brings an agent to write. A restore drive
          * cannot say whose reader holds what it wants. */
         agent->patience_ns = !world->has_drive && one_in(d, 3) ? INT64_C(1) << 40 : (int64_t)roll(d, 500000);
+        agent->start_blocks = one_in(d, 3) ? 1 + roll(d, one_in(d, 4) ? 10000 : 40) : 0;
         world->drained[g] = agent->cursors == 1 && one_in(d, 2);
     }
     const uint32_t awake = plan->agents;

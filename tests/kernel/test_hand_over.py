@@ -22,7 +22,7 @@ def make(quotas: Sequence[int], agents: Sequence[Sequence[int]], dormant: int, r
     cursors = [(stream, agent) for agent, reads in enumerate([*agents, agents[dormant]]) for stream in reads]
     first = np.cumsum([0, *(len(reads) for reads in [*agents, agents[dormant]])])
     rows = [
-        (first[row], len(reads), run_blocks, row == len(agents), 0)
+        (first[row], len(reads), run_blocks, row == len(agents), 0, 0)
         for row, reads in enumerate([*agents, agents[dormant]])
     ]
     return allocate(SLOT_BYTES, 0, streams, np.array(cursors, _kernel.CURSOR_PLAN), np.array(rows, _kernel.AGENT_PLAN))

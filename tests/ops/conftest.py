@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from ops_world import World
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "agent")]
+sys.path[:0] = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / each) for each in ("agent", "volume"))]
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ class World:
     def on_tape(self, drive: str, cartridge: str) -> list[Met]:
         """All blocks of a cartridge, read through the device; label and reader are left out."""
         met = []
-        with open_configured(self.config.drives[drive]) as device:
+        with open_configured(self.config, drive) as device:
             device.load(cartridge)
             device.to_end_of_data()
             end = device.position().position
@@ -240,7 +240,7 @@ def assert_receipts_hold(world: World) -> int:
                 covered = 0
                 for volume, position, seq, count in table.rows():
                     if volume.drive not in devices:
-                        devices[volume.drive] = stack.enter_context(open_configured(config.drives[volume.drive]))
+                        devices[volume.drive] = stack.enter_context(open_configured(config, volume.drive))
                     device = devices[volume.drive]
                     if device.loaded != volume.cartridge:
                         device.load(volume.cartridge)

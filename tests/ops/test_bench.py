@@ -10,7 +10,8 @@ import pytest
 from tapeloom.device import open_drive
 from tapeloom.errors import ConfigError, TapeloomError, UsageError
 from tapeloom.limits import KIB, MIB
-from tapeloom.ops.bench import CARTRIDGE, BenchRow, run
+from tapeloom.ops.bench import CARTRIDGE, run
+from tapeloom.ops.benchrows import BenchRow
 
 
 def test_every_combination_is_a_row() -> None:
@@ -81,6 +82,27 @@ def test_mirrors_need_drives_of_their_own(tmp_path: Path) -> None:
 def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         run(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_modelled_drive_tells_of_its_own_time(tmp_path: Path) -> None:
+    spec = f"vtape:{tmp_path}/R?model=lto9&scale=1000&time=simulated"
+    options = {"blocks": [64 * KIB], "streams": [1], "mirrors": [0], "bytes": 4 * MIB, "memory": 4 * MIB}
+    result = run([spec], **options)  # type: ignore[arg-type]
+    row = result.rows[0].modelled
+    assert row is not None
+    # rewound to the beginning where it stands already; all at the drive's rate, and the filemark
+    assert row.seconds == pytest.approx(result.rows[0].bytes / 400e3 + 3, rel=0.01)
+    assert row.backhitches == 0
+    heading, line = result.table()
+    assert heading[-4:] == ("drive time", "drive rate", "back-hitches", "starved")
+    assert len(line) == len(heading)
+
+    result = run([spec + "&feed=100kB"], overwrite=True, **options)  # type: ignore[arg-type]
+    row = result.rows[0].modelled
+    assert row is not None
+    assert row.backhitches > 3
+    assert row.bytes_per_second < 100e3
+    assert json.loads(json.dumps(result.as_json()))["rows"][0]["modelled"]["backhitches"] == row.backhitches
 
 
 def test_a_block_size_that_is_none_is_refused() -> None:

@@ -253,7 +253,7 @@ def test_a_damaged_block_comes_from_another_copy(days: Days) -> None:
 
 def test_a_drive_that_another_one_has(days: Days) -> None:
     plan = plan_consolidation(days.config, "D1", "R3")
-    taken = open_configured(days.config.drives["R1"])
+    taken = open_configured(days.config, "R1")
     with taken, pytest.raises(HeldError, match="R1"), open_consolidation(days.config, plan):
         pass
     with days.catalog() as catalog:

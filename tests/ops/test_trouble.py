@@ -220,9 +220,9 @@ def test_a_drive_under_a_call_is_never_closed(world: World, monkeypatch: pytest.
     assert ending(result, "M1") is Ending.HUNG
     monkeypatch.undo()
     with pytest.raises(HeldError):
-        open_configured(world.config.drives["R2"])
+        open_configured(world.config, "R2")
     device.close()
-    open_configured(world.config.drives["R2"]).close()
+    open_configured(world.config, "R2").close()
 
 
 def test_a_mirror_that_waits_is_waited_for(world: World) -> None:
@@ -492,7 +492,7 @@ def test_a_held_drive_lets_go_of_the_state_folder_again(world: World) -> None:
     world.chain()
     world.data("D1", 10_000)
     world.data("D2", 10_000)
-    with open_configured(world.config.drives["R3"]), pytest.raises(HeldError, match="drive R3"):
+    with open_configured(world.config, "R3"), pytest.raises(HeldError, match="drive R3"):
         world.backup()
     with world.catalog() as catalog:
         assert catalog.jobs() == [], "nothing was touched"

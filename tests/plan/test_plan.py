@@ -118,6 +118,14 @@ def test_what_a_slow_mirror_leaves_goes_to_the_other_buffers(compiled: Golden) -
     assert any("on_lag" in remark and remark.startswith("M ") for remark in made.remarks)
 
 
+def test_a_drives_model_says_how_fast_it_is(compiled: Golden) -> None:
+    text = RATED.replace('device = "null:", rate = "{one}MB/s"', 'device = "null:?model=lto9"')
+    made = plan.make(*compiled(text.format(two=900)))
+    assert made.prediction.text == "drive R1 of A, at 400 MB/s: 133 MB/s for each of D1, D2, D3"
+    slow = plan.make(*compiled(text.replace("lto9", "lto9&rate=30MB").format(two=900)))
+    assert slow.agents[0].drive_rate == 30e6
+
+
 def test_memory_is_an_itemised_sum(golden: Golden) -> None:
     made = plan.make(*golden("fan"))
     assert made.memory_bytes == sum(item.count * item.each_bytes for item in made.memory)

@@ -70,6 +70,8 @@ class Seeded:
 class BareTape:
     """`tapeloom.runtime.media.Tape` with filemarks and nothing else: cartridges 1, 2, ... of a drive."""
 
+    waiting = None
+
     def __init__(self, device: Device):
         self.device = device
         self.position = 0
@@ -240,5 +242,12 @@ def rig(
             if agent["drive"] != NONE
         }
         made = [sources(str(name)) for name in schedule.source_names]
-        job = Job(schedule, {row: tapes[drive] for drive, row in rows.items()}, made, Objects(Unheard()), disk=disk)
+        job = Job(
+            schedule,
+            {row: tapes[drive] for drive, row in rows.items()},
+            made,
+            Objects(Unheard()),
+            disk=disk,
+            devices={row: devices[drive] for drive, row in rows.items()},
+        )
         yield Rig(job, schedule, devices, tapes, {source.name: source for source in made}, rows)

@@ -13,10 +13,12 @@ from uuid import UUID
 import numpy as np
 
 from ..errors import CatalogError, NotFound
+from ..health import Health
+from ..limits import DEFAULT_POOL
 from ..volume import runs as run_tables
 from ..volume.header import Level
 from ..volume.runs import BLOCKS, OBJECT, POSITION, Runs
-from . import beside, damage, standing
+from . import beside, condition, damage, shelving, standing
 from .database import Database
 from .model import CopyStatus, JobStatus, Outcome, Place, VolumeState
 from .queries import Queries
@@ -226,25 +228,27 @@ class Catalog(Queries):
         previous: UUID | None = None,
         end_position: int = 0,
         made_at: int | None = None,
+        pool: str | None = DEFAULT_POOL,
+        barcode: str | None = None,
+        replaces: UUID | None = None,
     ) -> None:
-        """To be called before the first byte of the label is written; `labelled` tells when it is on tape."""
+        """To be called before the first byte of the label is written; `labelled` tells when it is on tape. `drive` is
+        the volume's home, `replaces` the scratch volume whose cartridge is written from its beginning."""
+        row = {
+            "id": str(id),
+            "label": label,
+            "drive": drive,
+            "cartridge": cartridge,
+            "sequence": sequence,
+            "previous": None if previous is None else str(previous),
+            "block_bytes": block_bytes,
+            "made_at": time.time_ns() if made_at is None else made_at,
+            "end_position": end_position,
+            "pool": pool,
+            "barcode": barcode,
+        }
         with self._database.writing() as t:
-            if list(t.volumes.select(t.volumes.id).where(t.volumes.label == label).tuples()):
-                raise CatalogError(f"there is a volume {label} in {self.path} already; choose another label")
-            t.volumes.insert(
-                {
-                    "id": str(id),
-                    "label": label,
-                    "drive": drive,
-                    "cartridge": cartridge,
-                    "state": VolumeState.APPENDABLE.value,
-                    "sequence": sequence,
-                    "previous": None if previous is None else str(previous),
-                    "block_bytes": block_bytes,
-                    "made_at": time.time_ns() if made_at is None else made_at,
-                    "end_position": end_position,
-                }
-            ).execute()
+            shelving.add(t, row, self.path, replaces=replaces)
 
     def labelled(self, volume: UUID, end_position: int) -> None:
         """The label and its filemark are on tape; the next block goes to `end_position`."""
@@ -253,17 +257,31 @@ class Catalog(Queries):
                 raise CatalogError(f"volume {volume} holds blocks with receipts: a new label would overwrite them")
             _end_position(t, volume, end_position)
 
-    def set_volume_state(self, volume: UUID, state: VolumeState) -> None:
+    def set_volume_state(self, volume: UUID, state: VolumeState, reason: str | None = None) -> None:
         with self._database.writing() as t:
-            if not t.volumes.update(state=VolumeState(state).value).where(t.volumes.id == str(volume)).execute():
-                raise NotFound(f"no volume {volume} in {self.path}")
+            shelving.set_state(t, volume, state, self.path, reason=reason)
 
-    def put_out_of_use(self, volume: UUID, state: VolumeState, copies: Iterable[int]) -> None:
-        """`state`: RETIRED or SCRATCH. The copies on it are not counted on any more, all at once."""
+    def put_out_of_use(
+        self,
+        volume: UUID,
+        state: VolumeState,
+        copies: Iterable[int],
+        *,
+        reason: str | None = None,
+        pool: object = shelving.UNCHANGED,
+    ) -> None:
+        """`state`: RETIRED or SCRATCH. The copies on it are not counted on any more, all at once. `pool`: whose jobs
+        may write it anew; None: any."""
         with self._database.writing() as t:
             standing.retire(t, copies)
-            if not t.volumes.update(state=VolumeState(state).value).where(t.volumes.id == str(volume)).execute():
-                raise NotFound(f"no volume {volume} in {self.path}")
+            shelving.set_state(t, volume, state, self.path, reason=reason, pool=pool)
+
+    def keep_health(
+        self, health: Health, *, drive: str, volume: UUID | None = None, job: UUID | None = None, at: int | None = None
+    ) -> None:
+        """What a drive told of itself, and of the volume in it."""
+        with self._database.writing() as t:
+            condition.keep(t, health, drive=drive, volume=volume, job=job, at=time.time_ns() if at is None else at)
 
     def retire(self, copies: Iterable[int]) -> None:
         """They are not counted on any more, all at once; their volumes stay as they are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -94,6 +95,12 @@ class Database:
             raise CatalogError(f"{self.path} was opened for reading only")
         with self._turn, self._words(), self._db.atomic("IMMEDIATE"):
             yield self.tables
+
+    def copy_from(self, other: sqlite3.Connection) -> None:
+        """All that another catalog has, in the place of what this one has."""
+        with self._turn:
+            here: sqlite3.Connection = self._db.connection()  # type: ignore[no-untyped-call]
+            other.backup(here)
 
     @contextmanager
     def _words(self) -> Iterator[None]:

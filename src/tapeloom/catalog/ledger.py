@@ -3,60 +3,92 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Iterable
+from typing import Any
 from uuid import UUID
 
 from ..errors import NotFound
+from ..health import Health
+from ..volume.choosing import label_of_its_own
 from ..volume.looking import Look
-from ..volume.mounting import Known, label_of_its_own
 from ..volume.records import Entry
 from ..volume.runs import Runs
+from ..volume.shelf import Known, Where
 from .catalog import Catalog
 from .model import Volume, VolumeState
 from .tail import Seen, SeenCheckpoint, append_position
 
 
 class JobLedger:
-    """One job's view. Safe to use from the threads of several agents."""
+    """One job's view. Safe to use from the threads of several agents.
 
-    def __init__(self, catalog: Catalog, job: UUID):
+    Two drives of a library never get one cartridge; nor does anybody get a volume of `reading`, which the job reads.
+    """
+
+    def __init__(self, catalog: Catalog, job: UUID, reading: Collection[UUID] = ()):
         self._catalog = catalog
         self._job = job
+        self._reading = set(reading)
         self._naming = threading.Lock()  # between a look at the labels and a new one
+        self._taken: dict[tuple[str, str], str] = {}
 
-    def appendable(self, drive: str) -> Known | None:
-        return self._known(self._catalog.appendable(drive))
+    def appendable(self, where: Where, drive: str) -> list[Known]:
+        return [
+            self._known(one)
+            for one in self._catalog.appendable(where.home, where.pool)
+            if one.id not in self._reading and self._taken.get((where.home, one.cartridge), drive) == drive
+        ]
 
-    def by_cartridge(self, drive: str, cartridge: str) -> Known | None:
-        return self._known(self._catalog.volume_in(drive, cartridge))
+    def scratch(self, where: Where) -> list[Known]:
+        found = self._catalog.scratch(where.home, where.pool)
+        return [self._known(one) for one in found if one.id not in self._reading]
 
-    def drive_of(self, volume: UUID) -> str | None:
+    def by_cartridge(self, home: str, cartridge: str) -> Known | None:
+        found = self._catalog.volume_in(home, cartridge)
+        return None if found is None else self._known(found)
+
+    def by_id(self, volume: UUID) -> Known | None:
         try:
-            return self._catalog.volume(volume).drive
+            return self._known(self._catalog.volume(volume))
         except NotFound:
             return None
+
+    def home_of(self, volume: UUID) -> str | None:
+        found = self.by_id(volume)
+        return None if found is None else self._catalog.volume(volume).home
+
+    def take(self, home: str, cartridge: str, drive: str) -> bool:
+        return self._taken.setdefault((home, cartridge), drive) == drive  # one step: no other thread comes between
 
     def make_volume(
         self,
         *,
         id: UUID,
         cartridge: str,
-        drive: str,
+        where: Where,
         sequence: int,
         previous: UUID | None,
         block_bytes: int,
+        barcode: str | None,
+        replaces: UUID | None,
+        label: str | None = None,
     ) -> str:
         with self._naming:
-            label = cartridge
-            if self._catalog.has_label(label):
-                label = label_of_its_own(label, id)
+            if label is None and replaces is not None:
+                label = self._catalog.volume(replaces).label
+            elif label is None:
+                label = cartridge if not self._catalog.has_label(cartridge) else label_of_its_own(cartridge, id)
             self._catalog.add_volume(
                 id,
                 label=label,
-                drive=drive,
+                drive=where.home,
                 cartridge=cartridge,
                 block_bytes=block_bytes,
                 sequence=sequence,
                 previous=previous,
+                pool=where.pool,
+                barcode=barcode,
+                replaces=replaces,
             )
             return label
 
@@ -92,9 +124,19 @@ class JobLedger:
     def runs_on(self, volume: UUID) -> tuple[list[Entry], Runs]:
         return self._catalog.runs_on(volume)
 
-    def _known(self, volume: Volume | None) -> Known | None:
-        if volume is None:
-            return None
+    def health(self, volume: UUID, drive: str, health: Health) -> None:
+        self._catalog.keep_health(health, drive=drive, volume=volume, job=self._job)
+
+    def told_at_start(self, volume: UUID) -> dict[str, Any]:
+        return self._catalog.told_at_start(self._job, volume)
+
+    def told(self, objects: Iterable[UUID]) -> dict[str, Any]:
+        return self._catalog.told(self._job, objects)
+
+    def told_at_end(self) -> dict[str, Any]:
+        return self._catalog.told_at_end(self._job)
+
+    def _known(self, volume: Volume) -> Known:
         return Known(
             id=volume.id,
             label=volume.label,
@@ -104,4 +146,9 @@ class JobLedger:
             block_bytes=volume.block_bytes,
             end_position=volume.end_position,
             unfinished=self._catalog.tail_of(volume.id).unfinished,
+            state=volume.state.value,
+            pool=volume.pool,
+            barcode=volume.barcode,
+            replaces=self._catalog.predecessor(volume.id),
+            doubt=self._catalog.doubts().get(volume.id),
         )

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from ..limits import PAX_END_BYTES
+from ..limits import DEFAULT_POOL, PAX_END_BYTES
 from ..volume.harm import Harm
 from ..volume.header import Content, Level
 from ..volume.runs import Runs
@@ -56,6 +56,8 @@ class VolumeState(StrEnum):
     """No job goes on with it; what it holds may still be read."""
     SCRATCH = "scratch"
     """Nothing on it is wanted any more: it may be written from its beginning."""
+    UNKNOWN = "unknown"
+    """Its tape does not say what became of it after it was last written: it is read, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,12 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """`end_position` is the place behind the last filemark with a receipt, or behind the label's; 0: no label yet."""
+    """`end_position` is the place behind the last filemark with a receipt, or behind the label's; 0: no label yet.
+
+    `drive` is its home: a library, or a drive that stands alone. `pool` None: any pool may take it, once it is scratch.
+    `reason` and `state_at` say why it is in its state, and since when; None: it has always been. `successor` is the
+    volume that was written from the beginning of its cartridge, so that nothing is left of this one.
+    """
 
     id: UUID
     label: str
@@ -249,6 +256,15 @@ class Volume:
     block_bytes: int
     made_at: int
     end_position: int
+    pool: str | None = DEFAULT_POOL
+    barcode: str | None = None
+    reason: str | None = None
+    state_at: int | None = None
+    successor: UUID | None = None
+
+    @property
+    def home(self) -> str:
+        return self.drive
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -262,6 +278,11 @@ class Volume:
             "block_bytes": self.block_bytes,
             "made_at": iso(self.made_at),
             "end_position": self.end_position,
+            "pool": self.pool,
+            "barcode": self.barcode,
+            "reason": self.reason,
+            "state_at": None if self.state_at is None else iso(self.state_at),
+            "successor": None if self.successor is None else str(self.successor),
         }
 
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
+from peewee import fn
 
 from ..errors import Ambiguous, NotFound
+from ..health import Doubt, Kept
+from ..limits import DEFAULT_POOL
 from ..volume import runs as run_tables
 from ..volume.header import Content
 from ..volume.records import Entry
 from ..volume.runs import OBJECT, POSITION, Runs
-from . import beside, damage
+from . import beside, condition, damage, telling
 from .database import Database
 from .model import (
     Append,
     Copy,
     CopyRuns,
+    CopyStatus,
     Job,
     JobRow,
     Object,
@@ -51,7 +57,7 @@ class Queries:
         """All objects, or one source's, oldest `as_of` first, and what stands for an object right behind it; file
         indexes only with `indexes`. NotFound: no object of such a source was ever begun."""
         with self._database.reading() as t:
-            kinds = None if indexes else t.objects.content != int(Content.INDEX)
+            kinds = None if indexes else t.objects.content.not_in([int(Content.INDEX), int(Content.CATALOG)])
             if source is None:
                 return objects(t, kinds)
             named = t.sources.name == source
@@ -195,17 +201,59 @@ class Queries:
                 rows.append(JobRow(one.id, one.source, one.outcome, copy, safe, one.blocks))
             return rows
 
+    # Health
+
+    def drive_health(self) -> dict[str, Kept]:
+        """What each drive told last, by its name."""
+        with self._database.reading() as t:
+            return condition.of_drives(t)
+
+    def volume_health(self) -> dict[UUID, Kept]:
+        """What was told last of each volume, by its id."""
+        with self._database.reading() as t:
+            return condition.of_volumes(t)
+
+    def doubts(self) -> dict[UUID, Doubt]:
+        """The volumes whose cartridges are not to be trusted, and why."""
+        with self._database.reading() as t:
+            return condition.doubts(t)
+
     # Volumes
 
-    def volumes(self, drive: str | None = None) -> list[Volume]:
-        """In the order they were made."""
+    def volumes(self, home: str | None = None, *, current: bool = False) -> list[Volume]:
+        """In the order they were made, all or those of one home; `current`: without those whose cartridge was written
+        anew."""
         with self._database.reading() as t:
-            return volumes(t, None if drive is None else t.volumes.drive == drive)
+            found = volumes(t, None if home is None else t.volumes.drive == home)
+        return [one for one in found if not current or one.successor is None]
 
     def volume(self, label: str | UUID) -> Volume:
         """One volume by label or id."""
         with self._database.reading() as t:
             return volume_of(t, (t.volumes.label == str(label)) | (t.volumes.id == str(label)), label, self.path)
+
+    def holds(self, volume: UUID) -> bool:
+        """Whether anything on it has a receipt, wanted or not."""
+        with self._database.reading() as t:
+            return bool(
+                list(t.receipts.select(t.receipts.id).where(t.receipts.volume == str(volume)).limit(1).tuples())
+            )
+
+    def held_on_volumes(self) -> dict[UUID, tuple[int, int]]:
+        """How many objects with copies that count, and how many bytes of them (near enough), by volume; those alone
+        that have any."""
+        with self._database.reading() as t:
+            r, o = t.receipts, t.objects
+            share = fn.COALESCE(r.blocks * 1.0 * o.bytes / fn.NULLIF(o.blocks, 0), r.blocks * t.volumes.block_bytes)
+            query = (
+                r.select(r.volume, fn.COUNT(o.id.distinct()), fn.SUM(share))
+                .join(t.volumes, on=(r.volume == t.volumes.id))
+                .join(t.copies, on=(r.copy == t.copies.id))
+                .join(o, on=(t.copies.object == o.id))
+                .where((t.copies.status != CopyStatus.RETIRED.value) & (o.content != int(Content.INDEX)))
+                .group_by(r.volume)
+            )
+            return {UUID(volume): (objects, round(bytes)) for volume, objects, bytes in query.tuples()}
 
     def harmed_on_volumes(self) -> dict[UUID, int]:
         """How many blocks are known as harmed, by volume; those alone that have any."""
@@ -216,16 +264,36 @@ class Queries:
         with self._database.reading() as t:
             return bool(volumes(t, t.volumes.label == label))
 
-    def volume_in(self, drive: str, cartridge: str) -> Volume | None:
+    def volume_in(self, home: str, cartridge: str) -> Volume | None:
         with self._database.reading() as t:
-            found = volumes(t, (t.volumes.drive == drive) & (t.volumes.cartridge == cartridge))
+            found = volumes(t, (t.volumes.drive == home) & (t.volumes.cartridge == cartridge))
             return found[0] if found else None
 
-    def appendable(self, drive: str) -> Volume | None:
-        """The volume that jobs on this drive go on with: the newest of its volumes that is not full or out of use."""
+    def predecessor(self, volume: UUID) -> UUID | None:
+        """The volume whose cartridge this one was written to from the beginning."""
         with self._database.reading() as t:
-            found = volumes(t, (t.volumes.drive == drive) & (t.volumes.state == VolumeState.APPENDABLE.value))
-            return found[-1] if found else None
+            found = volumes(t, t.volumes.successor == str(volume))
+            return found[0].id if found else None
+
+    def appendable(self, home: str, pool: str = DEFAULT_POOL) -> list[Volume]:
+        """The volumes of a pool that jobs at this home may go on with, the one that they prefer first: the newest that
+        holds something, then those that are empty, the oldest first."""
+        with self._database.reading() as t:
+            here = (t.volumes.drive == home) & (t.volumes.pool == pool)
+            found = volumes(t, here & (t.volumes.state == VolumeState.APPENDABLE.value))
+            ids = [str(one.id) for one in found]
+            held = {row[0] for row in t.receipts.select(t.receipts.volume).where(t.receipts.volume << ids).tuples()}
+        return [
+            *(one for one in reversed(found) if str(one.id) in held),
+            *(one for one in found if str(one.id) not in held),
+        ]
+
+    def scratch(self, home: str, pool: str = DEFAULT_POOL) -> list[Volume]:
+        """The scratch volumes that jobs of a pool may write from their beginning: its own first, then any pool's."""
+        with self._database.reading() as t:
+            mine = (t.volumes.pool == pool) | t.volumes.pool.is_null()
+            found = volumes(t, (t.volumes.drive == home) & (t.volumes.state == VolumeState.SCRATCH.value) & mine)
+        return sorted(found, key=lambda one: one.pool is None)
 
     def tail_of(self, volume: UUID) -> Tail:
         """What the catalog knows of the end of a volume; `tail.append_position` judges what is found there."""
@@ -239,6 +307,24 @@ class Queries:
         with self._database.reading() as t:
             names = [str(one) for one in ids]
             return {UUID(row[0]) for row in t.objects.select(t.objects.id).where(t.objects.id << names).tuples()}
+
+    def told_at_start(self, job: UUID, volume: UUID) -> dict[str, Any]:
+        """What a job says at its start on a volume (see `telling`): all volumes, the jobs before it, and what the one
+        before it on this volume left open."""
+        with self._database.reading() as t:
+            before = telling.job_before(t, volume, job)
+            objects = telling.of_job(t, job) | (set() if before is None else telling.of_job(t, before))
+            return telling.tell(t, at=time.time_ns(), objects=objects, job=job, everything=True)
+
+    def told(self, job: UUID, objects: Iterable[UUID]) -> dict[str, Any]:
+        """The same of some of its objects."""
+        with self._database.reading() as t:
+            return telling.tell(t, at=time.time_ns(), objects=set(objects), job=job, everything=False)
+
+    def told_at_end(self, job: UUID) -> dict[str, Any]:
+        """The same of all of them."""
+        with self._database.reading() as t:
+            return telling.tell(t, at=time.time_ns(), objects=telling.of_job(t, job), job=job, everything=False)
 
     def runs_on(self, volume: UUID) -> tuple[list[Entry], Runs]:
         """Everything that has a receipt on a volume, by position; the table's first column indexes the list."""

@@ -116,6 +116,7 @@ def volumes(t: Any, where: Any) -> list[Volume]:
                 "id": UUID(row["id"]),
                 "state": VolumeState(row["state"]),
                 "previous": _id(row["previous"]),
+                "successor": _id(row["successor"]),
             }
         )
         for row in (query if where is None else query.where(where)).dicts()

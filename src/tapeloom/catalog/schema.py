@@ -31,21 +31,30 @@ def third(db: Any) -> None:
 
 
 def fourth(db: Any) -> None:
-    """A volume may be scratch. The way that SQLite's manual gives for changing a CHECK that all stored rows meet
-    (lang_altertable.html, "Making Other Kinds Of Table Schema Changes")."""
+    """A volume may be scratch."""
+    _let_volumes_be(db, "'damaged', 'retired'))", "'damaged', 'retired', 'scratch'))")
+
+
+def fifth(db: Any) -> None:
+    _run(db, "ALTER TABLE objects ADD COLUMN stands_for TEXT")
+
+
+def sixth(db: Any) -> None:
+    """A volume belongs to a pool, and its state has a reason; nobody may know it."""
+    _run(db, _SIXTH)
+    _let_volumes_be(db, "'retired', 'scratch'))", "'retired', 'scratch', 'unknown'))")
+
+
+def _let_volumes_be(db: Any, before: str, after: str) -> None:
+    """The way that SQLite's manual gives for changing a CHECK that all stored rows meet (lang_altertable.html, "Making
+    Other Kinds Of Table Schema Changes")."""
     (version,) = db.execute_sql("PRAGMA schema_version").fetchone()
-    before = "'damaged', 'retired'))"
-    after = "'damaged', 'retired', 'scratch'))"
     db.execute_sql("PRAGMA writable_schema = 1")
     db.execute_sql(
         "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE type = 'table' AND name = 'volumes'", (before, after)
     )
     db.execute_sql(f"PRAGMA schema_version = {version + 1}")
     db.execute_sql("PRAGMA writable_schema = 0")
-
-
-def fifth(db: Any) -> None:
-    _run(db, "ALTER TABLE objects ADD COLUMN stands_for TEXT")
 
 
 _FIRST = """
@@ -153,7 +162,35 @@ CREATE TABLE damages (
 )
 """
 
-MIGRATIONS: Sequence[Migration] = (first, second, third, fourth, fifth)
+_SIXTH = """
+ALTER TABLE volumes ADD COLUMN pool TEXT DEFAULT 'default';
+ALTER TABLE volumes ADD COLUMN barcode TEXT;
+ALTER TABLE volumes ADD COLUMN reason TEXT;
+ALTER TABLE volumes ADD COLUMN state_at INTEGER;
+ALTER TABLE volumes ADD COLUMN successor TEXT;
+
+CREATE TABLE drive_health (
+    drive       TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    job         TEXT,
+    volume      TEXT,
+    alerts      TEXT NOT NULL,
+    figures     TEXT NOT NULL,
+    PRIMARY KEY (drive, at)
+);
+
+CREATE TABLE volume_health (
+    volume      TEXT NOT NULL REFERENCES volumes,
+    at          INTEGER NOT NULL,
+    job         TEXT,
+    drive       TEXT NOT NULL,
+    alerts      TEXT NOT NULL,
+    figures     TEXT NOT NULL,
+    PRIMARY KEY (volume, at)
+)
+"""
+
+MIGRATIONS: Sequence[Migration] = (first, second, third, fourth, fifth, sixth)
 """Step n leads from version n to version n + 1. Steps that have been released are never changed, only added to."""
 
 APPLICATION_ID = 0x544C4F4D
@@ -168,10 +205,13 @@ _COLUMNS = {
     "jobs": "id kind groups status started_at ended_at report",
     "objects": f"{_OBJECT} source",
     "copies": "id object job writer agent agent_group drive status",
-    "volumes": "id label drive cartridge state sequence previous block_bytes made_at end_position",
+    "volumes": "id label drive cartridge state sequence previous block_bytes made_at end_position "
+    "pool barcode reason state_at successor",
     "receipts": "id copy volume job filemark first_seq last_seq blocks bytes runs given_at",
     "appends": "volume job agent checkpoints",
     "damages": "copy volume first_seq last_seq harm found_at",
+    "drive_health": "drive at job volume alerts figures",
+    "volume_health": "volume at job drive alerts figures",
 }
 
 

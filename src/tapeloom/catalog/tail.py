@@ -81,6 +81,6 @@ def append_position(tail: Tail, end_of_data: int, seen: Seen | None) -> int:
 def _older(tail: Tail, end_of_data: int, why: str) -> CatalogOlderThanTape:
     return CatalogOlderThanTape(
         f"volume {tail.volume.label} holds data behind position {tail.end_position}, up to {end_of_data}, {why}: the "
-        "catalog is older than the tape. Bring back the newest state folder, or take this cartridge out and put in a "
-        "blank one; nothing was written"
+        f"catalog is older than the tape. `tapeloom import --volume {tail.volume.label}` brings it up to the tape; or "
+        "bring back the newest state folder, or put in a blank cartridge; nothing was written"
     )

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     type=click.Choice(["full", "incremental", "differential"]),
     help="What the objects of files are to be, instead of what their groups say. A source's first is always full.",
 )
+@click.option("--no-wait", is_flag=True, help="Do not wait for a cartridge that somebody has to put in.")
 @may_wait
 @as_json("the job and its objects")
 @click.pass_obj
-def backup(file: Path, groups: tuple[str, ...], level: str | None, wait_seconds: float, json_wanted: bool) -> int:
+def backup(
+    file: Path, groups: tuple[str, ...], level: str | None, no_wait: bool, wait_seconds: float, json_wanted: bool
+) -> int:
     """Run backup groups and the mirrors that they feed.
 
     Without GROUP: all backup groups, in one job. Ctrl-C or SIGTERM ends the job in order (what is buffered is written,
@@ -41,7 +44,7 @@ def backup(file: Path, groups: tuple[str, ...], level: str | None, wait_seconds:
     config = kept.config(file)
     attachable: SimpleQueue[str] = SimpleQueue()
     with ExitStack() as stack:
-        running = _open(stack, config, list(groups) or None, level, wait_seconds, attachable.put)
+        running = _open(stack, config, list(groups) or None, level, wait_seconds, attachable.put, patient=not no_wait)
         from tapeloom.cli.progress import watch_backup
 
         with watch_backup(running) as progress, signals(running.job, progress.say) as look:
@@ -67,6 +70,8 @@ def _open(
     level: str | None,
     wait_seconds: float,
     on_waiting: Callable[[str], None],
+    *,
+    patient: bool,
 ) -> Backup:
     """Opens the backup, and again and again while another process holds something of it."""
     from tapeloom.ops.beginning import begin
@@ -80,6 +85,6 @@ def _open(
     def opening() -> AbstractContextManager[Backup]:
         nonlocal beginning
         once, beginning = beginning, None  # no memory is held by one who waits
-        return open_backup(config, groups, on_waiting=on_waiting, level=wanted, beginning=once)
+        return open_backup(config, groups, on_waiting=on_waiting, level=wanted, beginning=once, patient=patient)
 
     return enter_when_free(stack, opening, wait_seconds)

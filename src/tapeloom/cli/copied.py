@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tapeloom.cli.outcome import put_copies
+from tapeloom.cli.outcome import put_copies, put_fed
 from tapeloom.cli.screen import counted, duration, number, put, put_json, put_section, put_text, rate, short_id, size
 from tapeloom.cli.tables import put_table
 from tapeloom.runtime import Ending
@@ -127,6 +127,7 @@ def _put_copied(result: CopyResult) -> None:
     put_section("Blocks that could not be read where they were wanted", [str(left.fault) for left in result.left])
     put_section("What copies still lack", _untold(result.unpaid))
     put_section("Remarks", result.remarks)
+    put_fed(result.agents)
     if result.table or result.unpaid or result.remarks:
         put()
     already = f"; {_complete(result.already)} before" if result.already else ""
@@ -173,7 +174,13 @@ def copied_as_json(result: CopyResult) -> dict[str, Any]:
             for row in result.table
         ],
         "agents": [
-            {"agent": one.agent, "drive": one.drive, "ending": one.ending.value, "why": one.why}
+            {
+                "agent": one.agent,
+                "drive": one.drive,
+                "ending": one.ending.value,
+                "why": one.why,
+                **({} if one.fed is None else one.fed.as_json()),
+            }
             for one in result.agents
         ],
         "unpaid": [one.as_json() for one in result.unpaid],

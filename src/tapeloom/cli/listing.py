@@ -1,4 +1,4 @@
-"""`objects`, `volumes`, `jobs`: what the catalog knows."""
+"""`objects`, `jobs`: what the catalog knows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tapeloom.catalog import Catalog, Copy, Job, Object
 
 
-def _catalog(file: Path) -> Catalog:
+def open_catalog(file: Path) -> Catalog:
     from tapeloom import kept
     from tapeloom.catalog import Catalog
 
@@ -97,7 +97,7 @@ def objects(
             raise UsageError("--with-increments and --yes go with --retire")
         if len(names) > 1:
             raise UsageError(f"one source or none, not {len(names)}: {', '.join(names)}")
-        with _catalog(file) as catalog:
+        with open_catalog(file) as catalog:
             found = _objects(catalog, names[0] if names else None)
     if json_wanted:
         put_json([one.as_json() for one in found])
@@ -153,60 +153,12 @@ def _where(copy: Copy) -> str:
 
 
 @click.command()
-@as_json("the volumes, as a list")
-@click.option("--retire", metavar="LABEL", help="First: no job goes on with this volume any more; it is still read.")
-@click.pass_obj
-def volumes(file: Path, json_wanted: bool, retire: str | None) -> None:
-    """List the volumes that jobs have written, in the order they were made."""
-    if retire is not None:
-        _retire(file, retire)
-    with _catalog(file) as catalog:
-        found = catalog.volumes()
-        harmed = catalog.harmed_on_volumes()
-    if json_wanted:
-        put_json([one.as_json() | {"damaged_blocks": harmed.get(one.id, 0)} for one in found])
-        return
-    put_table(
-        ("volume", "drive", "cartridge", "status", "made", "block", "end position"),
-        [
-            (
-                one.label,
-                one.drive,
-                one.cartridge,
-                one.state.value,
-                local_time(one.made_at),
-                size(one.block_bytes),
-                number(one.end_position),
-            )
-            for one in found
-        ],
-        right=("block", "end position"),
-    )
-    put_section(
-        "Damaged",
-        [f"{one.label}: {counted(harmed[one.id], 'block')}" for one in found if one.id in harmed],
-        more=called("objects", "--json"),
-    )
-
-
-def _retire(file: Path, label: str) -> None:
-    from tapeloom import kept
-    from tapeloom.catalog import Catalog, VolumeState
-
-    with Catalog.open(kept.config(file).server.state) as catalog:
-        volume = catalog.volume(label)
-        if volume.state is VolumeState.SCRATCH:
-            raise UsageError(f"volume {label} is scratch: no job goes on with it, and nothing on it is counted on")
-        catalog.set_volume_state(volume.id, VolumeState.RETIRED)
-
-
-@click.command()
 @click.argument("id", metavar="[ID]", required=False)
 @as_json("the jobs, as a list; with ID one job, its copies and objects")
 @click.pass_obj
 def jobs(file: Path, id: str | None, json_wanted: bool) -> None:
     """List the jobs, oldest first; with ID, or a beginning of it, show one: its copies and its troubles."""
-    with _catalog(file) as catalog:
+    with open_catalog(file) as catalog:
         found = _jobs(catalog, id)
         if id is None:
             if json_wanted:

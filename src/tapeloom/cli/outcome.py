@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tapeloom.catalog import Catalog, Job, JobRow
@@ -24,7 +24,7 @@ from tapeloom.runtime import Ending
 
 if TYPE_CHECKING:
     from tapeloom.config import Config
-    from tapeloom.ops.outcome import BackupResult
+    from tapeloom.ops.outcome import AgentEnd, BackupResult
 
 
 def put_outcome(config: Config, result: BackupResult) -> None:
@@ -35,6 +35,7 @@ def put_outcome(config: Config, result: BackupResult) -> None:
     put_section("Troubles of sources", troubles, more=called("jobs", short_id(result.job), "--json"))
     put_section("Sources that were never begun", result.untouched)
     put_section("Remarks", result.remarks)
+    put_fed(result.agents)
     put()
     fast = f", {rate(result.bytes / result.seconds)}" if result.seconds > 0 else ""
     put_text(
@@ -53,6 +54,11 @@ def put_troubles(result: BackupResult) -> None:
             if one.ending is not Ending.COMPLETE
         ],
     )
+
+
+def put_fed(agents: Iterable[AgentEnd]) -> None:
+    """How fast each drive was, and what limited it."""
+    put_section("Drives", [str(one.fed) for one in agents if one.fed is not None])
 
 
 def put_outcome_json(config: Config, result: BackupResult) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RATE_SECONDS = 3.0
 """Rates are those of the last few seconds."""
 
+STARVES_SECONDS = 1.0
+"""A drive is said to starve that has had nothing to write for so long."""
+
 LINE_SECONDS = 10.0
 """How often a line says how far it is where there is no terminal."""
 
@@ -96,11 +99,14 @@ class _Drive:
     expected: int | None
     bytes: int = 0
     detached: bool = False
+    starves: bool = False
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def look(self, running: Running, now: float) -> None:
         statistics = running.job.agent_statistics(self.row)
         self.bytes, self.detached = statistics.bytes, statistics.detached
+        since = statistics.starving_since_ns
+        self.starves = since != 0 and time.monotonic_ns() - since > STARVES_SECONDS * 1e9
         self.seen.append((now, self.bytes))
         while now - self.seen[0][0] > RATE_SECONDS:
             self.seen.popleft()
@@ -109,6 +115,14 @@ class _Drive:
     def rate(self) -> float:
         (began, before), (now, bytes_now) = self.seen[0], self.seen[-1]
         return (bytes_now - before) / (now - began) if now > began else 0.0
+
+    @property
+    def note(self) -> str:
+        return "detached" if self.detached else "starves" if self.starves else ""
+
+
+def _in_words(drive: _Drive) -> str:
+    return f"{drive.name} {size(drive.bytes)} at {rate(drive.rate)}" + (f" ({drive.note})" if drive.note else "")
 
 
 def _drives(schedule: Schedule, expected: Mapping[int, int]) -> list[_Drive]:
@@ -153,6 +167,7 @@ class _Events:
         self._ended = {item.number for item in running.job.objects.all()}  # copies are made of what has ended long ago
         self._detached: set[int] = set()
         self._spooling: set[int] = set()
+        self._waits: dict[int, str] = {}
 
     def look(self) -> Iterator[str]:
         now = time.monotonic()
@@ -161,6 +176,7 @@ class _Events:
             if drive.detached and drive.row not in self._detached and not self._running.job.arena.stopping:
                 self._detached.add(drive.row)
                 yield f"{drive.agent} is detached: drive {drive.name} writes no more"
+            yield from self._waiting(drive)
             spooled = self._running.job.spooled(drive.row)
             if spooled is not None and spooled.blocks and drive.row not in self._spooling:
                 self._spooling.add(drive.row)
@@ -170,6 +186,16 @@ class _Events:
                 self._ended.add(item.number)
                 if item.content != Content.INDEX or item.state is State.FAILED:
                     yield _ended(item)
+
+    def _waiting(self, drive: _Drive) -> Iterator[str]:
+        """What it waits for, once, and that it goes on."""
+        now, before = self._running.job.waiting_for(drive.row), self._waits.pop(drive.row, None)
+        if now is not None:
+            self._waits[drive.row] = now
+            if now != before:
+                yield now
+        elif before is not None and not drive.detached:
+            yield f"{drive.name} goes on"
 
 
 def _ended(item: JobObject) -> str:
@@ -194,7 +220,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._last >= LINE_SECONDS:
             self._last = now
-            each = ", ".join(f"{drive.name} {size(drive.bytes)} at {rate(drive.rate)}" for drive in self._drives)
+            each = ", ".join(map(_in_words, self._drives))
             say(f"{duration(now - self._begun)}: {each}")
 
     def say(self, text: str) -> None:
@@ -216,8 +242,7 @@ class _Bars:
             self.say(event)
         for task, drive in zip(self._tasks, self._drives, strict=True):
             done = drive.bytes if drive.expected is None else min(drive.bytes, drive.expected)
-            note = "detached" if drive.detached else ""
-            self._bars.update(task, completed=done, size=size(drive.bytes), rate=rate(drive.rate), note=note)
+            self._bars.update(task, completed=done, size=size(drive.bytes), rate=rate(drive.rate), note=drive.note)
         self._bars.refresh()
 
     def say(self, text: str) -> None:

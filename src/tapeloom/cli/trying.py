@@ -16,7 +16,7 @@ from tapeloom.cli.tables import put_table
 from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
-    from tapeloom.ops.bench import BenchRow
+    from tapeloom.ops.benchrows import BenchRow
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""From a configuration to a frozen `Schedule`: eight passes over the graph of one job.
+"""From a configuration to a frozen `Schedule`: nine passes over the graph of one job.
 
 ========  ===================================================================================
 check     what cannot run is refused, all mistakes at once, each with file and line
@@ -7,6 +7,7 @@ share     chained buffers use the same slots: one stream for each tree of chains
 spool     who stands in for an agent that spools, should it lag
 size      how many slots there are, and who may hold how many of them
 runs      how long the runs of one object are on each drive
+start     how much an agent gathers before its drive starts
 order     the rows of the tables, and with them the order in which agents visit their buffers
 freeze    numpy arrays and nothing else
 ========  ===================================================================================
@@ -27,13 +28,14 @@ from tapeloom.compile.runs import find_costly, runs
 from tapeloom.compile.share import share
 from tapeloom.compile.size import find_shortage, size
 from tapeloom.compile.spool import spool
+from tapeloom.compile.start import start
 from tapeloom.errors import Problem
 from tapeloom.schedule import Schedule
 
 if TYPE_CHECKING:
     from tapeloom.config import Config
 
-PASSES: tuple[Callable[[Draft], None], ...] = (check, place, share, spool, size, runs, order)
+PASSES: tuple[Callable[[Draft], None], ...] = (check, place, share, spool, size, runs, start, order)
 """In order. Each fills its part of the draft; `freeze` makes the schedule of it."""
 
 __all__ = ["PASSES", "Draft", "compile_job", "freeze", "problems"]

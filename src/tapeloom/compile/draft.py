@@ -62,6 +62,8 @@ class Draft:
     """size: name, count, bytes each."""
     run_blocks: dict[Node, int] = field(default_factory=dict)
     """runs: of agents."""
+    start_bytes: dict[Node, int] = field(default_factory=dict)
+    """start: of agents that write."""
     agents: list[Node] = field(default_factory=list)
     """order: agents with their upstream agents before them, then digest readers, then spools."""
     cursors: list[Node] = field(default_factory=list)

@@ -24,7 +24,7 @@ def freeze(draft: Draft) -> Schedule:
     owners = [draft.agent(node) for node in draft.agents if node.part is Part.AGENT]
     used = {agent.drive for agent in owners}
     drives = [drive for name, drive in config.drives.items() if name in used]
-    rates = [math.nan if drive.rate is None else drive.rate for drive in drives]
+    rates = [math.nan if drive.stated_rate is None else drive.stated_rate for drive in drives]
     return Schedule(
         size=np.array([config.server.block, slot_bytes(draft), draft.slots, draft.slots_common], "<u8"),
         streams=_streams(draft),
@@ -127,11 +127,11 @@ def _agents(draft: Draft, drive_row: dict[str, int]) -> np.ndarray:
         cursors = visits[node]
         thread = draft.threads[node]
         if node.part is Part.DIGEST:
-            rows.append((Kind.DIGEST, OnLag.WAIT, NONE, NONE, first_cursor, cursors, 1, thread, 0, 0.0, 0, 0.0))
+            rows.append((Kind.DIGEST, OnLag.WAIT, NONE, NONE, first_cursor, cursors, 1, thread, 0, 0.0, 0, 0.0, 0))
         elif node.part is Part.SPOOL:
             run, segment, late = draft.run_blocks[agent_node(node.agent)], segment_bytes(draft), _spool_lag(draft, node)
             rows.append(
-                (Kind.SPOOL, OnLag.DETACH, NONE, NONE, first_cursor, cursors, run, thread, 0, late, segment, 0.0)
+                (Kind.SPOOL, OnLag.DETACH, NONE, NONE, first_cursor, cursors, run, thread, 0, late, segment, 0.0, 0)
             )
         else:
             agent = draft.agent(node)
@@ -149,6 +149,7 @@ def _agents(draft: Draft, drive_row: dict[str, int]) -> np.ndarray:
                     agent.lag_seconds,
                     agent.checkpoint_bytes,
                     agent.checkpoint_seconds,
+                    draft.start_bytes.get(node, 0),
                 )
             )
         first_cursor += cursors

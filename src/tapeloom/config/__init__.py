@@ -6,7 +6,8 @@
                             what a key may hold (pydantic)
     schema                  the JSON Schema for editors
     places                  the line of every key
-    wired, check, chains    names, drives and chains: what fits together
+    wired, check, chains, libraries
+                            names, drives, libraries and chains: what fits together
     wording                 pydantic's findings as sentences
     loading                 load(): the file -> Config, or ConfigError with all mistakes
     starter                 the file that `tapeloom init` writes
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tapeloom.config.model import Agent, Config, Drive, Group, Selection, Server, Source
+from tapeloom.config.model import Agent, Config, Drive, Group, Library, Pool, Selection, Server, Source
 from tapeloom.config.starter import starter
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ __all__ = [
     "Config",
     "Drive",
     "Group",
+    "Library",
+    "Pool",
     "Selection",
     "Server",
     "Source",

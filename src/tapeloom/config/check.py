@@ -16,7 +16,8 @@ from tapeloom import limits
 from tapeloom.config.chains import chain_faults
 from tapeloom.config.devices import split_device
 from tapeloom.config.faults import Fault, Path, nearest, quoted
-from tapeloom.config.wired import KINDS, Wired, agents_in, is_setting, items
+from tapeloom.config.libraries import library_faults
+from tapeloom.config.wired import FEEDS_FROM, KINDS, Wired, agents_in, is_setting, items
 
 
 def check(tables: dict[str, Any]) -> list[Fault]:
@@ -28,11 +29,13 @@ def check(tables: dict[str, Any]) -> list[Fault]:
     return [
         *_names(tables, agents),
         *_same_devices(tables),
+        *library_faults(tables),
         *_empty_groups(tables),
         *_same_agents(agents, by_name),
         *_unknown_drives(agents, tables.get("drives")),
         *_unknown_sources(agents, tables.get("sources"), by_name),
         *_unknown_keys(tables),
+        *_unknown_pools(tables),
         *chain_faults(agents, by_name),
     ]
 
@@ -41,7 +44,14 @@ def check(tables: dict[str, Any]) -> list[Fault]:
 
 
 def _names(tables: dict[str, Any], agents: list[Wired]) -> Iterator[Fault]:
-    nouns = (("drives", "drive"), ("sources", "source"), ("keys", "key"), *((kind, "group") for kind in KINDS))
+    nouns = (
+        ("drives", "drive"),
+        ("libraries", "library"),
+        ("sources", "source"),
+        ("keys", "key"),
+        ("pools", "pool"),
+        *((kind, "group") for kind in KINDS),
+    )
     for section, noun in nouns:
         for name, _ in items(tables.get(section)):
             if bad := _bad_name(name, dots=noun == "source"):
@@ -157,3 +167,16 @@ def _unknown_keys(tables: dict[str, Any]) -> Iterator[Fault]:
         if isinstance(key, str) and key and key not in known:
             hint = nearest(key, known, "the keys are") or f'[keys] names key files: {key} = "keys/{key}.key"'
             yield Fault(("sources", source, "encrypt"), f"there is no key {quoted(key)} in [keys]", hint)
+
+
+def _unknown_pools(tables: dict[str, Any]) -> Iterator[Fault]:
+    known = [*(name for name, _ in items(tables.get("pools"))), limits.DEFAULT_POOL]
+    for kind in ("backup", *FEEDS_FROM):
+        for group, members in items(tables.get(kind)):
+            tables_of: list[tuple[Path, Any]] = [((kind, group), members)]
+            tables_of += [((kind, group, name), agent) for name, agent in items(members) if isinstance(agent, dict)]
+            for at, table in tables_of:
+                pool = table.get("pool") if isinstance(table, dict) else None
+                if isinstance(pool, str) and pool and pool not in known:
+                    hint = nearest(pool, known) or f'[pools] names them: {pool} = {{ retention = "30d" }}'
+                    yield Fault((*at, "pool"), f"there is no pool {quoted(pool)} in [pools]", hint)

@@ -1,14 +1,19 @@
-"""What stands for a drive in the file: `vtape:FOLDER`, `null:`, `memory:`, or the path of a real one below /dev."""
+"""What stands for a drive in the file: `vtape:FOLDER`, `vlib:FOLDER?bay=0`, `null:`, `memory:`, or the path of a real
+one below /dev; and what stands for a library: `vlib:FOLDER`, or the path of a changer."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from tapeloom import vlib
 from tapeloom.config.faults import Malformed, listed, nearest, quoted
 
-KINDS: Final = ("vtape", "null", "memory")
-PATTERN: Final = r"^(vtape:[^~?\x00]|(null|memory):(\?|$)|/dev/(?!st[0-9]).)"
+KINDS: Final = ("vtape", "vlib", "null", "memory")
+IN_FOLDERS: Final = ("vtape", "vlib")
+CHANGER_PATTERN: Final = r"^(vlib:[^~?\x00]|/dev/(?!n?st[0-9]).)"
+PATTERN: Final = r"^((vtape|vlib):[^~?\x00]|(null|memory):(\?|$)|/dev/(?!st[0-9]).)"
 
 
 class Device(NamedTuple):
@@ -17,6 +22,11 @@ class Device(NamedTuple):
     kind: str
     place: str
     options: str
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """The options by their keys."""
+        return dict(option.partition("=")[::2] for option in self.options[1:].split("&") if option)
 
     def __str__(self) -> str:
         return (f"{self.kind}:" if self.kind else "") + self.place + self.options
@@ -59,8 +69,37 @@ def check_device(text: str) -> str:
         known = [f"{other}:" for other in KINDS]
         hint = nearest(f"{kind}:", known) or f"devices are {listed([*known, '/dev/...'])}"
         raise Malformed(f"{quoted(kind + ':')} is not a kind of device", hint)
-    elif kind == "vtape":
+    elif kind in IN_FOLDERS:
         check_path(place)
+        if kind == "vlib":
+            _check_words(vlib.parse_bay, text)
     elif place:
         raise Malformed(f"{quoted(text)}: a {kind} device has no path", f"did you mean {quoted(kind + ':')}?")
     return text
+
+
+def check_changer(text: str) -> str:
+    """A changer as the file may have it; raises Malformed."""
+    kind, place, _ = split_device(text)
+    if kind == "vlib":
+        check_path(place)
+        _check_words(vlib.parse_shape, text)
+        return text
+    if not text.startswith("/dev/"):
+        meant = f"vlib:{text}" if ":" not in text else None
+        raise Malformed(
+            f"{quoted(text)} is not a changer",
+            f"did you mean {quoted(meant)}?"
+            if meant
+            else 'a changer is "vlib:FOLDER", "/dev/sgN" or "/dev/tape/by-id/..."',
+        )
+    if re.match(r"/dev/n?st\d", text):
+        raise Malformed(f"{quoted(text)} is a drive, not a changer", "`lsscsi -g` shows the node of the changer")
+    return check_path(text)
+
+
+def _check_words(parse: Callable[[str], object], text: str) -> None:
+    try:
+        parse(text)
+    except ValueError as error:
+        raise Malformed(str(error)) from None

@@ -19,6 +19,7 @@ from tapeloom.config.origins import SourceForm
 from tapeloom.config.selecting import Restored
 from tapeloom.config.values import (
     Block,
+    Changer,
     Device,
     Feeds,
     Level,
@@ -29,6 +30,7 @@ from tapeloom.config.values import (
     Seconds,
     Size,
     SomeBytes,
+    SomeTime,
     Text,
 )
 
@@ -100,8 +102,19 @@ class DriveForm(Form):
     shorts = ("device",)
 
     device: Device = Field(
-        examples=["vtape:tapes/R1", "/dev/nst0", "null:", "memory:"],
-        description='"vtape:FOLDER" (virtual tapes), "/dev/nst0" (a real drive), "null:", "memory:" (for tests).',
+        examples=["vtape:tapes/R1", "/dev/nst0", "vlib:library?bay=0", "null:", "memory:"],
+        description='"vtape:FOLDER" (virtual tapes), "/dev/nst0" (a real drive), "vlib:FOLDER?bay=0" (a drive of a '
+        'virtual library), "null:", "memory:" (for tests).',
+    )
+    library: Text | None = Field(
+        default=None, examples=["L1"], description="The library from [libraries] that the drive is in."
+    )
+    bay: int | None = Field(
+        default=None,
+        ge=0,
+        le=limits.BAYS_MAX - 1,
+        examples=[0],
+        description="Which bay of it, counted from 0: only where the changer does not tell its drives' serial numbers.",
     )
     capacity: SomeBytes | None = Field(default=None, examples=["18TB"], description="What one cartridge holds.")
     rate: Rate | None = Field(
@@ -120,6 +133,31 @@ class DriveForm(Form):
         if self.capacity is not None and self.device.startswith("null:"):
             raise Malformed("a null device has no end", 'leave out "capacity"')
         return self
+
+
+class LibraryForm(Form):
+    """A changer with its slots and drives. `L1 = "/dev/sg3"` is short for `changer = "/dev/sg3"`."""
+
+    noun = "a library"
+    shorts = ("changer",)
+
+    changer: Changer = Field(
+        examples=["/dev/sg3", "/dev/tape/by-id/scsi-3500-changer", "vlib:library?drives=2&slots=20&cartridges=10"],
+        description='The node of a SCSI medium changer, or "vlib:FOLDER" (a virtual library in a folder).',
+    )
+
+
+class PoolForm(Form):
+    """A named set of volumes. `daily = "30d"` is short for `retention = "30d"`."""
+
+    noun = "a pool"
+    shorts = ("retention",)
+
+    retention: SomeTime | None = Field(
+        default=None,
+        examples=["30d", "365d"],
+        description="How long an object is kept on volumes of this pool. Default: for ever.",
+    )
 
 
 class LimitForm(Form):
@@ -183,6 +221,11 @@ class WritingForm(Form):
         default=None,
         examples=["64GB", {"bytes": "64GB", "time": "15min"}],
         description="How often a filemark makes safe what was written. Default: 64GB or 15min, what comes first.",
+    )
+    pool: Text | None = Field(
+        default=None,
+        examples=["daily"],
+        description=f'The pool of the volumes that are written: a name from [pools]. Default: "{limits.DEFAULT_POOL}".',
     )
 
     @model_validator(mode="after")
@@ -283,8 +326,14 @@ class ConfigForm(Form):
 
     server: ServerForm = Field(default=ServerForm(), description="State, block size and memory.")
     drives: dict[str, DriveForm] = Field(min_length=1, json_schema_extra=_NAMES, description="The recorders, by name.")
+    libraries: dict[str, LibraryForm] = Field(
+        default={}, json_schema_extra=_NAMES, description="Changers that serve the drives that stand in them, by name."
+    )
     sources: dict[str, SourceForm] = Field(
         default={}, json_schema_extra=_SOURCE_NAMES, description="What is backed up, by name."
+    )
+    pools: dict[str, PoolForm] = Field(
+        default={}, json_schema_extra=_NAMES, description="Sets of volumes, by name, and how long they keep objects."
     )
     keys: dict[str, PathText] = Field(
         default={}, json_schema_extra=_NAMES, description="Key files, by name, for sources that are encrypted."

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tapeloom import limits, moment
 from tapeloom.config.check import check
-from tapeloom.config.devices import split_device
+from tapeloom.config.devices import IN_FOLDERS, split_device
 from tapeloom.config.faults import Path as KeyPath
 from tapeloom.config.faults import dotted, quoted
 from tapeloom.config.forms import (
@@ -22,11 +22,26 @@ from tapeloom.config.forms import (
     ConfigForm,
     DriveForm,
     GroupForm,
+    LibraryForm,
     RestoreAgentForm,
     ServerForm,
     WritingForm,
 )
-from tapeloom.config.model import Agent, Config, Drive, Group, Kind, OnLag, Selection, Server, Source, line_of
+from tapeloom.config.libraries import bay_of, library_of
+from tapeloom.config.model import (
+    Agent,
+    Config,
+    Drive,
+    Group,
+    Kind,
+    Library,
+    OnLag,
+    Pool,
+    Selection,
+    Server,
+    Source,
+    line_of,
+)
 from tapeloom.config.origins import SourceForm
 from tapeloom.config.places import key_lines
 from tapeloom.config.selecting import SelectionForm
@@ -158,6 +173,7 @@ class _Builder:
         ]
         groups = [(kind, name, group) for kind, section in sections for name, group in section.items()]
         groups.sort(key=lambda entry: self._lines[entry[0], entry[1]])
+        self._libraries = {name: self._library(name, library) for name, library in form.libraries.items()}
         self._restore_agents = {agent for group in form.restore.values() for agent in group.agents()}
         agents = [
             self._agent(kind, name, agent, found, group)
@@ -183,7 +199,9 @@ class _Builder:
             },
             shown=self._shown,
             lines=self._lines,
+            pools={name: Pool(name, pool.retention) for name, pool in form.pools.items()},
             keys={name: self._path(key) for name, key in form.keys.items()},
+            libraries=self._libraries,
         )
 
     def _path(self, text: str) -> Path:
@@ -197,9 +215,25 @@ class _Builder:
 
     def _drive(self, name: str, form: DriveForm) -> Drive:
         device = split_device(form.device)
-        if device.kind == "vtape":
+        changers = {library.name: library.changer for library in self._libraries.values()}
+        if device.kind in IN_FOLDERS:
             device = device._replace(place=str(self._path(device.place)))
-        return Drive(name, str(device), form.capacity, form.rate, form.locate)
+        library = library_of(str(device), form.library, changers)
+        return Drive(
+            name,
+            str(device),
+            form.capacity,
+            form.rate,
+            form.locate,
+            library=library,
+            bay=bay_of(str(device), form.bay),
+        )
+
+    def _library(self, name: str, form: LibraryForm) -> Library:
+        changer = split_device(form.changer)
+        if changer.kind in IN_FOLDERS:
+            changer = changer._replace(place=str(self._path(changer.place)))
+        return Library(name, str(changer))
 
     def _source(self, name: str, form: SourceForm) -> Source:
         paths = form.paths or ([form.path] if form.path is not None else [])
@@ -245,6 +279,7 @@ class _Builder:
                 float(limits.CHECKPOINT_SECONDS_DEFAULT),
             ),
             max_restore_cost=runs.max_restore_cost,
+            pool=_first([level.pool for level in levels], limits.DEFAULT_POOL),
             selections={key: _selection(feeds) for key, feeds in restored.items()},
         )
 

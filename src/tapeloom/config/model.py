@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tapeloom.errors import Problem
+from tapeloom.config.devices import split_device
+from tapeloom.errors import Problem, UsageError
+from tapeloom.limits import DEFAULT_POOL
 
 if TYPE_CHECKING:
     from tapeloom.config.faults import Path as KeyPath
@@ -36,8 +38,8 @@ class Drive:
 
     `device` is "vtape:" and an absolute path, "null:" or "memory:" (options of the driver behind a question mark), or a
     path below /dev. `capacity` is in bytes a cartridge, `rate` in bytes per second, `locate` the seconds that going
-    to another place on a tape takes on the average, `library` the one that it stands in; None where the file does not
-    say.
+    to another place on a tape takes on the average, `library` the one that it stands in, `bay` the number of its place
+    there; None where the file does not say.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Drive:
     rate: float | None = None
     locate: float | None = None
     library: str | None = None
+    bay: int | None = None
 
     @property
     def home(self) -> str:
@@ -54,10 +57,48 @@ class Drive:
 
     @property
     def timing(self) -> Timing:
-        """What is expected of it: as the file has it, else as drives of its kind are."""
+        """What is expected of it: as the file has it, else as its model or drives of its kind are. Raises UsageError
+        where its options name no model."""
         from tapeloom.timing import Timing  # a backup expects nothing
 
-        return Timing.of(real=self.device.startswith("/"), rate=self.rate, locate=self.locate)
+        return Timing.of(real=self.device.startswith("/"), rate=self.rate, locate=self.locate, model=self._model)
+
+    @property
+    def stated_rate(self) -> float | None:
+        """Bytes per second, as the file or the drive's model has it; None where neither does."""
+        if self.rate is not None or (model := self._model) is None:
+            return self.rate
+        return model.rate
+
+    @property
+    def _model(self) -> Timing | None:
+        options = split_device(self.device).pairs
+        if not options:
+            return None
+        from tapeloom.timing import modelled
+
+        try:
+            return modelled(options)
+        except ValueError as wrong:
+            raise UsageError(f"drive {self.name}: {wrong}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A changer with slots and drives. `changer` is a path below /dev, or "vlib:" and an absolute path, with options
+    behind a question mark."""
+
+    name: str
+    changer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A named set of volumes. `retention` is in seconds, counted from an object's moment; None: nothing on them ever
+    expires."""
+
+    name: str
+    retention: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +157,7 @@ class Agent:
     one "AGENT.BUFFER" for a mirror or copy agent, names of sources or object ids for a restore agent, or the words of
     a selection, as "D4 level=full". `selections` says for each buffer of a restore agent what these mean. `lag_bytes` 0
     is no limit. With `max_restore_cost` (seconds of restoring one of its objects : those of one in one piece) it is for
-    the compiler to choose the `run_blocks`.
+    the compiler to choose the `run_blocks`. `pool` is that of the volumes it writes.
     """
 
     name: str
@@ -131,6 +172,7 @@ class Agent:
     checkpoint_bytes: int
     checkpoint_seconds: float
     max_restore_cost: float | None = None
+    pool: str = DEFAULT_POOL
     selections: dict[str, Selection] = field(default_factory=dict)
 
 
@@ -152,7 +194,7 @@ class Config:
     """A whole configuration, as `load` gives it.
 
     `file` and `folder` are absolute; relative paths of the file have been taken from `folder`. All mappings are in the
-    order of the file. `keys` are key files by name.
+    order of the file. `keys` are key files by name, `pools` those that have a table of their own, or a retention.
     """
 
     file: Path
@@ -166,6 +208,8 @@ class Config:
     """The file as its user named it, for messages."""
     lines: dict[KeyPath, int] = field(repr=False, compare=False)
     keys: dict[str, Path] = field(default_factory=dict)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    libraries: dict[str, Library] = field(default_factory=dict)
 
     def where(self, *keys: str | int) -> int | None:
         """The line of a key; of the nearest table around it where the key is not in the file; None where neither is.

@@ -33,6 +33,18 @@ R2 = "vtape:tapes/R2"
 # capacity = "18TB"                 # of one cartridge
 # rate = "400MB/s"                  # what the drive takes: for the bottleneck that `tapeloom plan` predicts
 # locate = "60s"                    # going to another place on a tape, on the average: a restore knows where it pays
+#
+# [libraries]                       # changers: name = device of the changer
+# L1 = "vlib:library?drives=2&slots=20&cartridges=10"   # a folder that is a library, with so many blank cartridges
+# L2 = "/dev/tape/by-id/scsi-3500e09e-changer"          # a real one, or "/dev/sgN"
+#
+# [drives.R5]
+# device = "vlib:library?bay=0"     # a drive of L1, by its folder
+#
+# [drives.R6]
+# device = "/dev/tape/by-id/scsi-3500e09f-nst"
+# library = "L2"                    # it stands in L2, which brings its cartridges
+# bay = 0                           # which place there: only where the changer does not tell serial numbers
 
 [sources]                           # what is backed up: name = file or folder
 docs = "data"
@@ -59,6 +71,9 @@ docs = "data"
 # [sources.camera]
 # producer = true                   # written by a program, through the Python API
 #
+# [pools]                           # named sets of volumes, and how long they keep objects: for ever, or
+# daily = { retention = "30d" }     # the last good full, and what is needed for what is kept, stay all the same
+#
 # [keys]                            # key files: name = path
 # K1 = "keys/K1.key"                # `tapeloom key new` makes one; without it nothing that it sealed can be read
 
@@ -72,6 +87,7 @@ buffers = { B1 = "docs" }           # BUFFER = source, or an array of sources, o
 # checkpoint = "64GB"               # how often what was written is made safe; or { bytes = "64GB", time = "15min" }
 # on_lag = "wait"                   # a drive is too slow: "wait" for it, "detach" it, or "spool" for it
 # lag_max = "60s"                   # how late that is; or { bytes = "10GB", time = "60s" }
+# pool = "daily"                    # which volumes are written; "default" where none is named
 
 [mirror.1.BMA2]                     # mirror.STAGE.AGENT: a copy of chosen buffers on another drive
 drive = "R2"

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 
 from tapeloom import limits, moment
 from tapeloom.config import devices, units
-from tapeloom.config.devices import check_device, check_path
+from tapeloom.config.devices import check_changer, check_device, check_path
 from tapeloom.config.faults import Malformed, quoted
 
 REFERENCE_PATTERN: Final = r"^[^./]+\.[^./]+$"
@@ -44,6 +44,12 @@ def _some(value: int) -> int:
 def _some_seconds(value: float) -> float:
     if value == 0:
         raise Malformed("no command ends in no time", 'for example "2h"; leave the key out for no limit')
+    return value
+
+
+def _some_time(value: float) -> float:
+    if value == 0:
+        raise Malformed("nothing would be kept", 'for example "30d"; leave the key out to keep everything')
     return value
 
 
@@ -124,10 +130,16 @@ Seconds = Annotated[
     float, BeforeValidator(units.parse_seconds), _schema({"type": "number", "minimum": 0}, _SECONDS_TEXT)
 ]
 SomeSeconds = Annotated[Seconds, AfterValidator(_some_seconds)]
+SomeTime = Annotated[Seconds, AfterValidator(_some_time)]
 Device = Annotated[
     str,
     AfterValidator(check_device),
     _schema({"type": "string", "pattern": devices.PATTERN}),
+]
+Changer = Annotated[
+    str,
+    AfterValidator(check_changer),
+    _schema({"type": "string", "pattern": devices.CHANGER_PATTERN}),
 ]
 Feeds = Annotated[list[Text], Field(min_length=1), BeforeValidator(_as_list), _schema(_STRING, _STRINGS)]
 _REFERENCE: Final = {"type": "string", "pattern": REFERENCE_PATTERN}

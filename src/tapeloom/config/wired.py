@@ -10,7 +10,7 @@ from tapeloom.config.faults import Path
 
 KINDS: Final = ("backup", "mirror", "restore", "copy")
 FEEDS_FROM: Final = {"mirror": ("backup", "mirror"), "copy": ("restore", "copy")}
-_WRITING: Final = ("run_blocks", "on_lag", "lag_max", "checkpoint")
+_WRITING: Final = ("run_blocks", "max_restore_cost", "on_lag", "lag_max", "checkpoint", "pool")
 GROUP_SETTINGS: Final = {"backup": (*_WRITING, "level"), "mirror": _WRITING, "restore": (), "copy": _WRITING}
 
 

@@ -28,6 +28,8 @@ _GROUPS: Final[dict[str | int, type[Form]]] = {
 _SECTIONS: Final[dict[str | int, type[Form]]] = {
     "server": forms.ServerForm,
     "drives": forms.DriveForm,
+    "libraries": forms.LibraryForm,
+    "pools": forms.PoolForm,
     "sources": SourceForm,
 }
 _TYPES: Final = {
@@ -126,6 +128,8 @@ def _wanted(at: Path) -> str | None:
         return {"backup": "a source feeds it", "restore": "an object feeds it"}.get(str(at[0]), "AGENT.BUFFER feeds it")
     if at[0] == "drives" and len(at) == 2:
         return 'a device such as "vtape:tapes/R1", or a table with "device"'
+    if at[0] == "libraries" and len(at) == 2:
+        return 'a changer such as "/dev/sg3" or "vlib:library", or a table with "changer"'
     if at[0] == "sources" and len(at) == 2:
         return 'a path, or a table with one of "path", "paths", "command", "raw" and "producer"'
     if at[0] == "keys" and len(at) == 2:

@@ -13,8 +13,8 @@
 
 from __future__ import annotations
 
-from tapeloom.device.contract import Device, Position, Status
+from tapeloom.device.contract import UNNAMED, Device, Magazine, Position, Status
 from tapeloom.device.spec import open_drive
 from tapeloom.device.trouble import Trouble
 
-__all__ = ["Device", "Position", "Status", "Trouble", "open_drive"]
+__all__ = ["UNNAMED", "Device", "Magazine", "Position", "Status", "Trouble", "open_drive"]

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tapeloom.errors import (
     BlockSizeError,
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from typing import Self
 
     from typing_extensions import Buffer
+
+    from tapeloom.device.aside import Aside
+    from tapeloom.device.model import ModelCounts
+    from tapeloom.health import Health
+
+
+UNNAMED: Final = "?"
+"""The name of a cartridge that is in a drive and that nobody could name yet: its label will."""
 
 
 class Status(IntEnum):
@@ -58,12 +66,12 @@ class Position:
     Attributes
     ----------
     position : blocks and filemarks from the beginning.
-    file : filemarks before here.
+    file : filemarks before here, None where the drive cannot say.
     end_of_data : position of the end of data, None where the drive cannot say.
     """
 
     position: int
-    file: int
+    file: int | None
     end_of_data: int | None
 
 
@@ -102,6 +110,28 @@ def failure(status: int, what: str, errno: int = 0) -> DeviceError:
     return kind(f"{what}: {words}{system}", status=int(status), errno=errno)
 
 
+class Magazine(Protocol):
+    """How a library hands cartridges to one of its drives. Whoever brings or puts away has unloaded the drive."""
+
+    def names(self) -> list[str]:
+        """The cartridges that it can bring, in order, the one in the drive included."""
+
+    def loaded(self) -> str | None:
+        """What the library says is in the drive."""
+
+    def bring(self, name: str) -> None:
+        """Moves it into the drive; what is in there goes to a free slot. NoMedium, DeviceError."""
+
+    def put_away(self) -> None:
+        """What is in the drive goes to its slot."""
+
+    def changes(self) -> object:
+        """Differs once the library may hold other cartridges."""
+
+    def close(self) -> None:
+        """The drive is closed: lets go of its bay."""
+
+
 class Device(Protocol):
     """An open drive: reserved for this process until `close`, or the end of a `with` block.
 
@@ -117,7 +147,9 @@ class Device(Protocol):
     name: str
     """As the configuration calls it."""
     spec: str
-    """What it was opened as: "vtape:DIR", "null:", "memory:"."""
+    """What it was opened as: "vtape:DIR", "null:", "memory:", "/dev/...-nst"."""
+    makes_cartridges: bool
+    """Whether `new_cartridge` can make blank ones."""
 
     @property
     def ops_address(self) -> int:
@@ -141,7 +173,11 @@ class Device(Protocol):
 
     @property
     def loaded(self) -> str | None:
-        """The cartridge in the drive."""
+        """The cartridge in the drive; `UNNAMED` where nobody could name it."""
+
+    def call_it(self, name: str) -> None:
+        """From now on the cartridge in the drive is called so: its label has been read. UsageError: it is called
+        otherwise, by the drive or the library. NoMedium: there is none."""
 
     @property
     def write_protected(self) -> bool:
@@ -150,13 +186,18 @@ class Device(Protocol):
     def cartridges(self) -> list[str]:
         """The names of all cartridges that `load` could take, in order."""
 
+    def changes(self) -> object:
+        """Differs, compared with ==, once what `load` could take may have changed: a cartridge was put into the drive,
+        the stack or the library. Cheap enough to be asked once a second."""
+
     def new_cartridge(self, name: str) -> None:
         """Makes a blank cartridge. UsageError: the name is taken, or not made of 1 to 32 of A-Z a-z 0-9 . _ - without a
         dot in front, or this drive cannot make one."""
 
     def load(self, cartridge: str | None = None) -> None:
         """Puts a cartridge in, rewound; the one in the drive goes out first. None: the one that is in already, or else
-        the next of the stack behind the last one loaded. NoMedium: there is none."""
+        the next of the stack behind the last one loaded. NoMedium: there is none. A drive that stands alone answers
+        with the one inside, whatever is asked for, while that is `UNNAMED`: look at its label."""
 
     def unload(self) -> None:
         """Takes the cartridge out; it is out even if this raises. Nothing happens where there is none."""
@@ -188,6 +229,21 @@ class Device(Protocol):
 
     def position(self) -> Position: ...
 
+    @property
+    def simulated_seconds(self) -> float | None:
+        """What a drive with a model has counted since it was opened, instead of letting it pass. None: time passes."""
+
+    def model_counts(self) -> ModelCounts | None:
+        """What a drive with a model did, and what its time went into; None without one."""
+
+    @property
+    def aside(self) -> Aside | None:
+        """The process of its own that it is in; None: it is in this one."""
+
+    def health(self, *, alerts: bool = True) -> Health | None:
+        """What it tells of itself and of the cartridge in it; None: it has nothing of the kind, or does not answer. Not
+        between a write and its filemark. `alerts`: the TapeAlert flags too, which the drive then forgets."""
+
     def failure(self, status: int, what: str) -> DeviceError:
         """The exception for a status that the kernel got from `ops_address` while it did `what`."""
 
@@ -198,8 +254,8 @@ class Device(Protocol):
         """Waits until a write hangs on purpose; False: none does after so long."""
 
     def close(self) -> None:
-        """Unloads and lets go of the drive. A write that hangs on purpose comes back with ERR_IO first. May be called
-        again."""
+        """Unloads, where a real drive that stands alone keeps its cartridge and rewinds it, and lets go. A write that
+        hangs on purpose comes back with ERR_IO first. May be called again."""
 
     def __enter__(self) -> Self: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tapeloom.device.model import Model
 from tapeloom.device.tape import Medium, TapeDrive, check_cartridge_name, format_index
 from tapeloom.device.trouble import Trouble
 from tapeloom.errors import UsageError
@@ -19,9 +20,10 @@ class MemoryDrive(TapeDrive):
         capacity: int | None = None,
         early_warning: int | None = None,
         trouble: Trouble | None = None,
+        model: Model | None = None,
     ) -> None:
         self._media: dict[str, Medium] = {}
-        super().__init__(name, "memory:", capacity=capacity, early_warning=early_warning, trouble=trouble)
+        super().__init__(name, "memory:", capacity=capacity, early_warning=early_warning, trouble=trouble, model=model)
 
     def cartridges(self) -> list[str]:
         return sorted(self._media)

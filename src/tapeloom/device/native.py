@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Position, Status, failure
+from tapeloom.device.model import Model, ModelCounts, Modelled
 from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, UsageError
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from typing_extensions import Buffer
+
+    from tapeloom.device.aside import Aside
+    from tapeloom.health import Health
 
 _U64_MAX = 2**64 - 1
 
@@ -29,20 +33,38 @@ def owned(made: Any, free: Any) -> Any:
 class NativeDrive(ABC):
     """A `Device` over a table and a handle; a subclass knows its cartridges.
 
-    `trouble` puts a second table around the first, which every call goes through, the kernel's too.
+    `model` puts a table around the first, and `trouble` another around that, which every call goes through, the
+    kernel's too. `bytes_before` names the function of the drive that a model asks.
     """
 
-    def __init__(self, name: str, spec: str, ops: Any, handle: Any, trouble: Trouble | None = None) -> None:
+    makes_cartridges = False
+    aside: Aside | None = None
+
+    def __init__(
+        self,
+        name: str,
+        spec: str,
+        ops: Any,
+        handle: Any,
+        trouble: Trouble | None = None,
+        *,
+        model: Model | None = None,
+        bytes_before: str = "",
+    ) -> None:
         self._closed = False
         self.name = name
         self.spec = spec
         self._owned = handle
         self._ops, self._handle = ops, ffi.cast("void *", handle)
+        self._model = None
+        if model is not None:
+            self._model = Modelled(model, self._ops, self._handle, bytes_before)
+            self._ops, self._handle = self._model.ops, self._model.handle
         self._trouble = None
         if trouble is not None:
             read_at = _U64_MAX if trouble.fail_read_at is None else trouble.fail_read_at
             counts = (trouble.fail_write, trouble.late_write, trouble.hang_write, trouble.fail_filemark, read_at)
-            made = lib.tl_trouble_new(ops, self._handle, ffi.new("struct tl_trouble_plan *", counts))
+            made = lib.tl_trouble_new(self._ops, self._handle, ffi.new("struct tl_trouble_plan *", counts))
             self._trouble = owned(made, lib.tl_trouble_free)
             self._ops, self._handle = lib.tl_trouble_ops(), ffi.cast("void *", self._trouble)
 
@@ -69,6 +91,29 @@ class NativeDrive(ABC):
     @abstractmethod
     def _let_go(self) -> None:
         """Lets go of what other processes could want; called once, with nothing loaded."""
+
+    def _leave(self) -> None:
+        """What `close` does first, with the cartridge."""
+        self.unload()
+
+    def call_it(self, name: str) -> None:
+        if self.loaded is None:
+            raise failure(Status.ERR_NO_MEDIUM, f"drive {self.name}")
+        if name != self.loaded:
+            raise UsageError(f"drive {self.name}: the cartridge in it is called {self.loaded}, not {name}")
+
+    def changes(self) -> object:
+        return tuple(self.cartridges())
+
+    @property
+    def simulated_seconds(self) -> float | None:
+        return self._model.seconds if self._model and self._model.model.simulated else None
+
+    def model_counts(self) -> ModelCounts | None:
+        return self._model.counts() if self._model else None
+
+    def health(self, *, alerts: bool = True) -> Health | None:
+        return None
 
     @property
     def keeps(self) -> bool:
@@ -122,7 +167,8 @@ class NativeDrive(ABC):
     def position(self) -> Position:
         here = ffi.new("struct tl_position *")
         self._call("position", lib.tl_position, here)
-        return Position(here.position, here.file, None if here.end_of_data == _U64_MAX else here.end_of_data)
+        file, end = (None if number == _U64_MAX else int(number) for number in (here.file, here.end_of_data))
+        return Position(here.position, file, end)
 
     def release_hang(self) -> None:
         if self._trouble:
@@ -137,11 +183,17 @@ class NativeDrive(ABC):
             return
         if self._trouble:
             lib.tl_trouble_abandon(self._trouble)
+        ended = self.aside is not None and self.aside.ended is not None  # and the kernel has closed the drive
         try:
-            self.unload()
+            if not ended:
+                self._leave()
         finally:
             self._closed = True
-            self._let_go()
+            try:
+                self._let_go()
+            finally:
+                if self.aside is not None:
+                    self.aside.close()
 
     def __enter__(self) -> Self:
         return self
@@ -161,12 +213,17 @@ class NativeDrive(ABC):
         handle = self._open_handle()
         status = function(self._ops, handle, *arguments)
         if status in (Status.END_OF_DATA, Status.END_OF_MEDIUM) or status >= Status.ERR_IO:
-            raise failure(status, self._place(what), lib.tl_last_errno(self._ops, handle))
+            raise self._failure(status, what, handle)
         return Status(status)
 
     def failure(self, status: int, what: str) -> DeviceError:
         """The exception for a status that the kernel got from `ops_address` while it did `what`."""
-        return failure(status, self._place(what), lib.tl_last_errno(self._ops, self._open_handle()))
+        return self._failure(status, what, self._open_handle())
+
+    def _failure(self, status: int, what: str, handle: Any) -> DeviceError:
+        place = self._place(what)
+        ended = self.aside.failure(place) if self.aside is not None else None
+        return ended or failure(status, place, lib.tl_last_errno(self._ops, handle))
 
     def _place(self, what: str) -> str:
         cartridge = f", cartridge {self.loaded}" if self.loaded else ""

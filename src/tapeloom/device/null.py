@@ -1,4 +1,4 @@
-"""The null drive: "null:", takes everything and keeps nothing, at a chosen pace."""
+"""The null drive: "null:", takes everything and keeps nothing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
+from tapeloom.device.model import Model
 from tapeloom.device.native import NativeDrive, owned
 from tapeloom.device.tape import check_cartridge_name
 from tapeloom.device.trouble import Trouble
 from tapeloom.errors import NoMedium, UsageError
-from tapeloom.limits import MIB
-
-BUFFER_BYTES_DEFAULT = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +27,17 @@ class NullDrive(NativeDrive):
     """See `device.open_drive`. It has one endless cartridge, "null", in it from the start.
 
     Nothing stays on it: reading meets the end of data, and a tape that leaves its place is blank again.
-
-    Parameters
-    ----------
-    rate : bytes a second, None for no limit.
-    buffer : bytes that it takes ahead of its pace.
     """
 
-    def __init__(
-        self, *, name: str, rate: int | None = None, buffer: int = BUFFER_BYTES_DEFAULT, trouble: Trouble | None = None
-    ) -> None:
-        if rate is not None and rate <= 0:
-            raise UsageError(f"drive {name}: a rate of {rate} bytes a second never ends")
-        self._null = owned(lib.tl_null_new(rate or 0, buffer), lib.tl_null_free)
+    makes_cartridges = True
+
+    def __init__(self, *, name: str, trouble: Trouble | None = None, model: Model | None = None) -> None:
+        self._null = owned(lib.tl_null_new(), lib.tl_null_free)
         self._names = ["null"]
         self._loaded: str | None = "null"
-        super().__init__(name, "null:", lib.tl_null_ops(), self._null, trouble)
+        super().__init__(
+            name, "null:", lib.tl_null_ops(), self._null, trouble, model=model, bytes_before="tl_null_bytes_before"
+        )
 
     def statistics(self) -> Counts:
         self._open_handle()
@@ -64,12 +57,21 @@ class NullDrive(NativeDrive):
         wanted = self._loaded or self._names[0] if cartridge is None else cartridge
         if wanted not in self._names:
             raise NoMedium(f"drive {self.name}: there is no cartridge {wanted}", status=Status.ERR_NO_MEDIUM)
-        self.rewind()
+        if wanted == self._loaded:
+            self.rewind()
+            return
+        self.unload()
         self._loaded = wanted
+        if self._model:
+            self._model.put_in()
 
     def unload(self) -> None:
+        if self._loaded is None:
+            return
         self.rewind()
         self._loaded = None
+        if self._model:
+            self._model.taken_out()
 
     @property
     def keeps(self) -> bool:

@@ -16,8 +16,8 @@ LOCK_FILE = ".held"
 class Reservation:
     """Held from construction until `release`. HeldError: somebody has it, also where that is this very process."""
 
-    def __init__(self, folder_fd: int, what: str) -> None:
-        self._fd, self._named = _open_lock(folder_fd)
+    def __init__(self, folder_fd: int, what: str, file: str = LOCK_FILE) -> None:
+        self._fd, self._named = _open_lock(folder_fd, file)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -38,11 +38,11 @@ class Reservation:
             os.pwrite(self._fd, text.encode(errors="replace")[:4096], 0)
 
 
-def _open_lock(folder_fd: int) -> tuple[int, bool]:
+def _open_lock(folder_fd: int, file: str) -> tuple[int, bool]:
     """The lock file, for reading only where writing is not allowed; else the folder itself, which bears no name."""
     for access in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
-            return os.open(LOCK_FILE, access | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder_fd), True
+            return os.open(file, access | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder_fd), True
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOENT):
                 raise

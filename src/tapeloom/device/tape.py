@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
+from tapeloom.device.model import Model
 from tapeloom.device.native import NativeDrive, owned
 from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, NoMedium, UsageError, VersionTooNew
@@ -47,9 +48,20 @@ class Medium:
 class TapeDrive(NativeDrive):
     """A drive over csrc/vtape.c. A subclass keeps the cartridges, and opens and shuts their files."""
 
+    makes_cartridges = True
+
     def __init__(
-        self, name: str, spec: str, *, capacity: int | None, early_warning: int | None, trouble: Trouble | None
+        self,
+        name: str,
+        spec: str,
+        *,
+        capacity: int | None,
+        early_warning: int | None,
+        trouble: Trouble | None,
+        model: Model | None,
     ) -> None:
+        if capacity is None and model is not None and model.timing.capacity:
+            capacity = int(model.timing.capacity)
         if capacity is not None and capacity <= 0:
             raise UsageError(f"drive {name}: a capacity of {capacity} bytes holds nothing")
         if early_warning is not None and not (capacity is not None and 0 < early_warning <= capacity):
@@ -62,7 +74,9 @@ class TapeDrive(NativeDrive):
         self._loaded: str | None = None
         self._last = ""
         self._medium: Medium | None = None
-        super().__init__(name, spec, lib.tl_vtape_ops(), self._tape, trouble)
+        super().__init__(
+            name, spec, lib.tl_vtape_ops(), self._tape, trouble, model=model, bytes_before="tl_vtape_bytes_before"
+        )
 
     @abstractmethod
     def _open_medium(self, cartridge: str) -> Medium: ...
@@ -97,6 +111,10 @@ class TapeDrive(NativeDrive):
             return
         wanted = self._next() if cartridge is None else self._known(cartridge)
         self.unload()
+        self._put_in(wanted)
+
+    def _put_in(self, wanted: str) -> None:
+        """Into the empty drive, rewound."""
         medium = self._open_medium(wanted)
         mounted = ffi.new(
             "struct tl_vtape_cartridge *",
@@ -107,6 +125,8 @@ class TapeDrive(NativeDrive):
             self._shut_medium(medium)
             raise self._unreadable(status, wanted)
         self._medium, self._loaded, self._last = medium, wanted, wanted
+        if self._model:
+            self._model.put_in()
 
     def unload(self) -> None:
         medium = self._medium
@@ -119,6 +139,8 @@ class TapeDrive(NativeDrive):
             status = lib.tl_vtape_unmount(self._tape)
             self._medium, self._loaded = None, None
             self._shut_medium(medium)
+            if self._model:
+                self._model.taken_out()
         if status != Status.OK:
             raise failure(status, what, lib.tl_last_errno(lib.tl_vtape_ops(), self._tape))
 

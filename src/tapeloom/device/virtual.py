@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tapeloom._devio import lib
 from tapeloom.device.contract import Status, failure
-from tapeloom.device.reserve import Reservation
+from tapeloom.device.model import Model
+from tapeloom.device.reserve import LOCK_FILE, Reservation
 from tapeloom.device.tape import Medium, TapeDrive, check_cartridge_name, format_index
 from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, UsageError
@@ -20,6 +21,10 @@ _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 class VirtualDrive(TapeDrive):
     """See `device.open_drive`. The folder is made where it is missing."""
 
+    kind = "vtape"
+    lock_file = LOCK_FILE
+    """What in the folder says that the drive is somebody's."""
+
     def __init__(
         self,
         folder: Path,
@@ -28,19 +33,27 @@ class VirtualDrive(TapeDrive):
         capacity: int | None = None,
         early_warning: int | None = None,
         trouble: Trouble | None = None,
+        model: Model | None = None,
     ) -> None:
         with ExitStack() as undo:
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a tape holds what only root may read
                 self._folder = os.open(folder, os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, self._folder)
-                self._reservation = Reservation(self._folder, f"drive {name} (vtape:{folder})")
+                self._reservation = Reservation(self._folder, f"drive {name} ({self.kind}:{folder})", self.lock_file)
                 undo.callback(self._reservation.release)
             except OSError as error:
                 raise DeviceError(
                     f"drive {name}: its folder {folder} cannot be used ({error.strerror})", errno=error.errno or 0
                 ) from error
-            super().__init__(name, f"vtape:{folder}", capacity=capacity, early_warning=early_warning, trouble=trouble)
+            super().__init__(
+                name,
+                f"{self.kind}:{folder}",
+                capacity=capacity,
+                early_warning=early_warning,
+                trouble=trouble,
+                model=model,
+            )
             undo.pop_all()
 
     def cartridges(self) -> list[str]:
@@ -50,29 +63,12 @@ class VirtualDrive(TapeDrive):
         return sorted(name for name in names if f"{name}.tape" in files)
 
     def new_cartridge(self, name: str) -> None:
-        """The index appears last, in one step: what was interrupted is no cartridge, and can be made again."""
         self._open_handle()
         check_cartridge_name(name)
         what = f"drive {self.name}: new cartridge {name}"
         if name in self.cartridges():
             raise UsageError(f"{what}: there is one of that name")
-        unfinished = f".{name}.index"
-        try:
-            data = os.open(f"{name}.tape", os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=self._folder)
-            try:
-                if os.fstat(data).st_size > 0:
-                    raise UsageError(f"{what}: {name}.tape has data but no {name}.index; move it out of the way")
-            finally:
-                os.close(data)
-            index = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600, dir_fd=self._folder)
-            try:
-                format_index(index, what)
-            finally:
-                os.close(index)
-            os.rename(unfinished, f"{name}.index", src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            os.fsync(self._folder)
-        except OSError as error:
-            raise _translated(error, what) from error
+        make_cartridge(self._folder, name, what)
 
     def protect(self, cartridge: str, on: bool = True) -> None:
         """Sets or clears the write-protect flag of a cartridge that is not loaded. It binds root, whom modes do not."""
@@ -134,6 +130,28 @@ class VirtualDrive(TapeDrive):
     def _let_go(self) -> None:
         self._reservation.release()
         os.close(self._folder)
+
+
+def make_cartridge(folder_fd: int, name: str, what: str) -> None:
+    """A blank cartridge in a folder. The index appears last, in one step: what was interrupted is no cartridge, and can
+    be made again."""
+    unfinished = f".{name}.index"
+    try:
+        data = os.open(f"{name}.tape", os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=folder_fd)
+        try:
+            if os.fstat(data).st_size > 0:
+                raise UsageError(f"{what}: {name}.tape has data but no {name}.index; move it out of the way")
+        finally:
+            os.close(data)
+        index = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600, dir_fd=folder_fd)
+        try:
+            format_index(index, what)
+        finally:
+            os.close(index)
+        os.rename(unfinished, f"{name}.index", src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+        os.fsync(folder_fd)
+    except OSError as error:
+        raise _translated(error, what) from error
 
 
 def _translated(error: OSError, what: str) -> DeviceError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from uuid import UUID
 
@@ -16,11 +16,12 @@ from tapeloom.ops.levels import prune_snapshots
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.outcome import AgentEnd, BackupResult, agent_ends, agents_report, kept_troubles, troubles_by_source
 from tapeloom.ops.sources import Named, job_sources
-from tapeloom.ops.tapes import drive_of, group_of, leave, places, writers
+from tapeloom.ops.tapes import devices_of, drive_of, end_mounts, group_of, leave, places, remarks_of, writers
 from tapeloom.runtime import Job, JobObject, JobResult, Objects, Source, State
 from tapeloom.runtime.objects import in_words
 from tapeloom.schedule import Kind, Schedule
 from tapeloom.volume.header import Content, Level
+from tapeloom.volume.writer import VolumeWriter
 
 
 class Backup:
@@ -35,6 +36,7 @@ class Backup:
         job: Job,
         groups: Sequence[str],
         sources: Sequence[Source],
+        tapes: Mapping[int, VolumeWriter] | None = None,
     ):
         self.config = config
         self.schedule = schedule
@@ -43,6 +45,7 @@ class Backup:
         self._catalog = catalog
         self._groups = groups
         self._sources = sources
+        self._tapes = tapes or {}
 
     @property
     def levels(self) -> dict[str, Level]:
@@ -65,9 +68,10 @@ class Backup:
     def _finish(self, result: JobResult, bug: BaseException | None = None) -> BackupResult:
         begun = {item.source for item in result.objects}
         untouched = [str(name) for name in self.schedule.source_names if str(name) not in begun]
-        agents = agent_ends(self.schedule, result.agents)
+        agents = agent_ends(self.job, result.agents)
         named = [one for one in self._sources if isinstance(one, Named)]
-        remarks = [remark for one in named for remark in one.remarks]
+        end_mounts(self._tapes, self.job.hung)
+        remarks = [*(remark for one in named for remark in one.remarks), *remarks_of(self._tapes.values())]
         table = self._catalog.job_table(self.id)
         well = result.well and not untouched and all(row.copy.status == "complete" for row in table)
         status = (
@@ -149,6 +153,8 @@ def open_backup(
     level: Level | None = None,
     beginning: Beginning | None = None,
     kind: str = "backup",
+    patient: bool = True,
+    reading: Collection[UUID] = (),
 ) -> Iterator[Backup]:
     """Compiles, and opens everything that the job needs; nothing is written yet.
 
@@ -167,6 +173,10 @@ def open_backup(
         That of this very job, where the caller has made it already; it serves once.
     kind
         What the catalog calls the job.
+    reading
+        Volumes that its sources read: they are not written to.
+    patient
+        Whether drives wait for cartridges that are not there; else their agents fail at once.
 
     Raises
     ------
@@ -188,21 +198,23 @@ def open_backup(
                 stack.callback(source.close)
         devices = {}
         for name in map(str, schedule.drive_names):
-            devices[name] = open_configured(config.drives[name])
+            devices[name] = open_configured(config, name)
             stack.callback(leave, devices[name], hung)
         names = sorted({group_of(schedule, row) for row in range(len(schedule.agents)) if is_primary(schedule, row)})
         recorder = _Recorder(catalog, job_id, places(schedule))
         objects = Objects(recorder)
-        tapes = writers(schedule, devices, JobLedger(catalog, job_id), objects, job_id)
+        tapes = writers(
+            schedule, devices, JobLedger(catalog, job_id, reading), objects, job_id, config, patient=patient
+        )
         disk = None
         if Kind.SPOOL in schedule.agents["kind"]:
             from tapeloom.runtime.spool import SpoolDisk
 
             disk = stack.enter_context(SpoolDisk(config.server.spool, job_id, config.server.spool_max))
         begun = beginning or reserve(schedule, here)  # no sooner: who waits for a state folder or a drive holds none
-        job = Job(schedule, tapes, sources, objects, begun.memory, disk)
+        job = Job(schedule, tapes, sources, objects, begun.memory, disk, devices=devices_of(schedule, devices))
         catalog.begin_job(job_id, kind=kind, groups=names)
-        backup = Backup(config, schedule, catalog, job_id, job, names, sources)
+        backup = Backup(config, schedule, catalog, job_id, job, names, sources, tapes)
         try:
             yield backup
         finally:

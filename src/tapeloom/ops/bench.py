@@ -14,7 +14,6 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ from tapeloom.config import load
 from tapeloom.device import Device, open_drive
 from tapeloom.errors import DeviceError, TapeloomError, UsageError
 from tapeloom.limits import KIB, MEMORY_BYTES_DEFAULT, MIB
-from tapeloom.quantity import rough_rate, rough_size
+from tapeloom.ops.benchrows import BenchResult, BenchRow, ModelledRow
 from tapeloom.runtime import Job, JobObject, Objects
 from tapeloom.schedule import Schedule
 from tapeloom.volume.header import Content
@@ -42,62 +41,6 @@ BYTES_DEFAULT = 1024 * MIB
 CARTRIDGE = "bench"
 _DATA_BYTES = 64 * MIB
 _CRC_PASSES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class BenchRow:
-    """One measurement. `bytes` are those of one copy; `seconds` end with the filemark behind the last block.
-
-    `wakes_per_block` counts how often a thread slept until another one woke it, `blocks_per_run` how many blocks of one
-    object followed one another on tape, `drive_share` how much of the time the first drive had something to do.
-    """
-
-    block_bytes: int
-    streams: int
-    mirrors: int
-    bytes: int
-    seconds: float
-    bytes_per_second: float
-    cpu_seconds_per_gb: float
-    wakes_per_block: float
-    blocks_per_run: float
-    drive_share: float
-
-
-@dataclass(frozen=True, slots=True)
-class BenchResult:
-    """`crc32c` names the implementation in use, `crc32c_bytes_per_second` is what one processor does with it. `remarks`
-    are sentences for the user."""
-
-    devices: tuple[str, ...]
-    processors: int
-    crc32c: str
-    crc32c_bytes_per_second: float
-    rows: list[BenchRow]
-    remarks: list[str]
-
-    def as_json(self) -> dict[str, object]:
-        """Plain types, for `json.dumps`."""
-        return asdict(self)
-
-    def table(self) -> list[tuple[str, ...]]:
-        """The rows as text under their headings, for people."""
-        headings = ("block", "streams", "mirrors", "rate", "CPU s/GB", "wakes/block", "blocks/run", "drive busy")
-        lines: list[tuple[str, ...]] = [headings]
-        for row in self.rows:
-            lines.append(
-                (
-                    rough_size(row.block_bytes),
-                    str(row.streams),
-                    str(row.mirrors),
-                    rough_rate(row.bytes_per_second),
-                    f"{row.cpu_seconds_per_gb:.3f}",
-                    f"{row.wakes_per_block:.2f}",
-                    f"{row.blocks_per_run:.1f}",
-                    f"{row.drive_share:.0%}",
-                )
-            )
-        return lines
 
 
 def run(
@@ -317,6 +260,8 @@ class _Endless:
 class BareTape:
     """A tape that begins with the first block and ends with a filemark: no label, no records, no receipts."""
 
+    waiting = None
+
     def __init__(self, device: Device):
         self._device = device
         self.position = 0
@@ -369,7 +314,7 @@ def _measure(
     tapes = {row: BareTape(device) for row, device in enumerate(devices)}
     sources = [_Endless(str(name), pace) for name in schedule.source_names]
     job = Job(schedule, tapes, sources, Objects(Deaf()))
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before, drive = resource.getrusage(resource.RUSAGE_SELF), devices[0].model_counts()
     pace.start()
     result = job.run()
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -393,6 +338,7 @@ def _measure(
         wakes_per_block=wakes / count,
         blocks_per_run=written[0].blocks / written[0].runs,
         drive_share=written[0].device_ns / 1e9 / result.seconds,
+        modelled=ModelledRow.between(drive, devices[0].model_counts()),
     )
 
 

@@ -22,7 +22,7 @@ from tapeloom.ops.codings import coding_of
 from tapeloom.ops.damage import taking_down
 from tapeloom.ops.feeding import reading_of
 from tapeloom.ops.mergeplan import Consolidation, Link
-from tapeloom.ops.mounts import Mounts, open_configured
+from tapeloom.ops.mounts import Mounts, open_configured, reader_for
 from tapeloom.ops.outcome import BackupResult
 from tapeloom.ops.owed import media_agent
 from tapeloom.runtime.reading import Reading
@@ -93,7 +93,8 @@ def open_consolidation(config: Config, plan: Consolidation) -> Iterator[Consolid
         source.open_drives()
         with taking_down(config.server.state, source.remarks) as met:
             met.append(source)
-            with open_backup(own, [VERB], {plan.source: source}, kind=VERB) as backup:
+            reading = {part.volume for link in plan.links for copy in link.stage.copies for part in copy}
+            with open_backup(own, [VERB], {plan.source: source}, kind=VERB, reading=reading) as backup:
                 yield Consolidating(plan, backup, source)
     finally:
         source.close()
@@ -121,7 +122,7 @@ class Consolidated:
         self.remarks: list[str] = []
         self._plan = plan
         self._digest = configured.digest
-        self._drives = config.drives
+        self._config = config
         self._state = config.server.state
         self._spool = config.server.spool
         self._coding: Coding | None = coding_of(config, configured)
@@ -137,8 +138,10 @@ class Consolidated:
 
     def open_drives(self) -> None:
         """Those that will be read, before anything is begun. Raises HeldError, DeviceError."""
-        for name in sorted(self._plan.drives):
-            self._devices[name] = open_configured(self._drives[name])
+        for home in sorted(self._plan.drives):
+            name = reader_for(self._config, home, (self._plan.to,))
+            assert name is not None, "the plan has only what can be read"
+            self._devices[name] = open_configured(self._config, name)
 
     def begins(self, object_id: UUID, as_of_ns: int) -> Facts:
         self._id = object_id
@@ -203,7 +206,7 @@ class Consolidated:
         return [found[link.item.id] for link in self._plan.links]
 
     def _mounts(self) -> Mounts:
-        return Mounts(self._drives, self._plan.volumes.__getitem__, self._devices)
+        return Mounts(self._config, self._plan.volumes.__getitem__, self._devices)
 
     def _filed(self, link: Link, mounts: Mounts, held: ExitStack) -> Archive:
         """All of an object, in a file without a name; what is sealed is sealed there, too."""

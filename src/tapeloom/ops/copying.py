@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -13,6 +13,7 @@ from tapeloom.config import Config
 from tapeloom.errors import DeviceError, HeldError, NotFound, UsageError
 from tapeloom.graph import groups_named
 from tapeloom.ops.copyplan import CopyPlan, plan_round
+from tapeloom.ops.mounts import drives_for
 from tapeloom.ops.outcome import AgentEnd
 from tapeloom.ops.owed import Books, Debt, Offer, Unpaid, held_of, missing_in, next_trip, roomy
 from tapeloom.ops.rounds import Carried, Round, RoundResult, Trip, open_round, targets
@@ -108,7 +109,7 @@ class Copying:
         self.already = len(self.debts) - len(self._books().open())
 
     def _books(self) -> Books:
-        return Books(self.catalog, self.debts, self._prefer, self.config.drives)
+        return Books(self.catalog, self.debts, self._prefer, self.config)
 
     def _trips(self, books: Books) -> Iterator[Trip]:
         """The rounds as they will be if nothing goes wrong."""
@@ -223,15 +224,16 @@ def open_copying(config: Config, groups: Sequence[str] | None = None, *, single:
         met: set[tuple[UUID, str]] = set()
         for name in (name for key in keys for name in config.groups[key].agents):
             agent = config.agents[name]
-            reading.add(agent.drive)
+            peers = drives_for(config, config.drives[agent.drive].home)
+            reading.update(peers)
             for buffer, selection in agent.selections.items():
-                items = select(catalog, replace(selection, single=single or selection.single), agent.drive)
+                items = select(catalog, replace(selection, single=single or selection.single), peers)
                 if not items:
-                    raise NotFound(nothing_selected(agent.drive, f"{name}.{buffer}"))
+                    raise NotFound(nothing_selected(peers, f"{name}.{buffer}"))
                 writers = targets(config, f"{name}.{buffer}")
                 debts += [Debt(item.id, place) for item in items for place in writers]
                 remarks.update(dict.fromkeys(worthless(items, writers)))
-                wanted = [_carried(catalog, item, name, buffer, agent.drive, writers) for item in items]
+                wanted = [_carried(catalog, item, name, buffer, peers, writers) for item in items]
                 through = {name, *(place.agent for place in writers)}
                 flows = [
                     one for one in wanted if one is not None and met.isdisjoint((one.object.id, who) for who in through)
@@ -265,10 +267,10 @@ def _restore_groups(config: Config, groups: Sequence[str] | None) -> list[tuple[
 
 
 def _carried(
-    catalog: Catalog, item: Object, agent: str, buffer: str, drive: str, writers: Sequence[Place]
+    catalog: Catalog, item: Object, agent: str, buffer: str, drives: Collection[str], writers: Sequence[Place]
 ) -> Carried | None:
     """An object's way through the chain as it is drawn; None where all writers have it, or lack different parts of it,
-    or the drive has nothing of what they lack."""
+    or the drives have nothing of what they lack."""
     lacking = {tuple(missing_in(catalog, item, place)) for place in writers}
     if len(lacking) != 1 or lacking == {()}:
         return None
@@ -276,7 +278,7 @@ def _carried(
     offers = [
         Carried(item, copy, tuple(held), agent, buffer)
         for copy in item.copies
-        if copy.drive == drive
+        if copy.drive in drives
         and copy.status not in (CopyStatus.RETIRED, CopyStatus.MISSING)
         and (held := held_of(catalog, copy, spans))
     ]

@@ -29,7 +29,7 @@ from tapeloom.errors import UsageError
 from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.copying import Copying, CopyResult, Watch
 from tapeloom.ops.demuxplan import DemuxPlan, DemuxResult, planned_pass
-from tapeloom.ops.mounts import refuse_unknown_target, timing_of
+from tapeloom.ops.mounts import drives_for, home_of, reader_for, refuse_unknown_target, timing_of
 from tapeloom.ops.owed import Debt, Unpaid, all_of, held_of, missing_in
 from tapeloom.ops.rounds import Carried, RoundResult, Span, open_round, passes_of, with_room
 from tapeloom.ops.unweaving import SPOOL, VERB, Unit, Unwoven, place_of, steps_of, trip_of
@@ -60,7 +60,8 @@ class Demuxing:
         self._config = config
         self._catalog = catalog
         self._targets = list(targets)
-        self._source = volumes[0].drive
+        self._home = volumes[0].drive
+        self._source = reader_for(config, self._home, targets) or self._home
         self._spool_bytes = spool_bytes
         self._folder: Path | None = None if in_memory else config.server.spool
         self._retire = retire
@@ -95,7 +96,7 @@ class Demuxing:
         found = [
             copy
             for copy in item.copies
-            if copy.drive == self._source
+            if home_of(self._config, copy.drive) == home_of(self._config, self._home)
             and copy.status not in (CopyStatus.RETIRED, CopyStatus.MISSING)
             and (item.is_index or not self._labels.isdisjoint(copy.volumes))
         ]
@@ -136,7 +137,7 @@ class Demuxing:
         more = sorted(labels - self._labels)
         if more:
             self.remarks.append(f"objects go on on {', '.join(more)}, which are read for them as well")
-        return [volume for volume in self._catalog.volumes(self._source) if volume.label in labels]
+        return [volume for volume in self._catalog.volumes(self._home) if volume.label in labels]
 
     def _along(self, units: Sequence[Unit]) -> tuple[list[Unit], PassPlan, list[Carried]]:
         """The units and their passes, and the file indexes that come in a round of their own: all of them, where they
@@ -390,12 +391,12 @@ def open_demux(
         for volume in volumes:
             if volume.state in (VolumeState.RETIRED, VolumeState.SCRATCH):
                 raise UsageError(f"volume {volume.label} is {volume.state} already: nothing on it is counted on")
-            if volume.drive in targets:
+            if drives_for(config, volume.drive) and reader_for(config, volume.drive, targets) is None:
                 raise UsageError(
                     f"volume {volume.label} is one of drive {volume.drive}, which would have to read and write at "
                     "once: give other drives to --to"
                 )
-            if volume.drive not in config.drives:
+            if not drives_for(config, volume.drive):
                 raise UsageError(
                     f"{config.shown}: there is no drive {quoted(volume.drive)}, which volume {volume.label} is of"
                 )

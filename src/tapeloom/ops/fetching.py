@@ -32,7 +32,7 @@ class FromTape:
         self._catalog = catalog
         self._keys = keys
         self._say = say
-        self._mounts = Mounts(config.drives, catalog.volume)
+        self._mounts = Mounts(config, catalog.volume)
         self._asked: dict[UUID, bool] = {}
 
     def __enter__(self) -> FromTape:

@@ -17,7 +17,7 @@ from tapeloom.errors import UsageError
 from tapeloom.ops.chain import Chain, find_chain
 from tapeloom.ops.choose import dated
 from tapeloom.ops.indexes import open_index
-from tapeloom.ops.mounts import refuse_unknown_target, timing_of
+from tapeloom.ops.mounts import reader_for, refuse_unknown_target, timing_of
 from tapeloom.ops.planning import Planner, RestorePlan, Stage
 from tapeloom.ops.preparing import keys_of, planner_of, stage_of
 from tapeloom.quantity import rough_bytes
@@ -251,10 +251,10 @@ def _drives(copy: Iterable[Any], volumes: Mapping[UUID, Volume]) -> frozenset[st
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """What can be read while the drive `to` is written; `drive_of` by the label of a volume."""
+    """What can be read while the drive `to` is written; `home_of` by the label of a volume."""
 
     config: Config
-    drive_of: Mapping[str, str]
+    home_of: Mapping[str, str]
     to: str
 
     def without(self, items: Iterable[Object]) -> set[UUID]:
@@ -262,8 +262,10 @@ class _Reach:
         return {item.id for item in items if all(copy.status is not CopyStatus.COMPLETE for copy in self.left(item))}
 
     def left(self, item: Object) -> tuple[Copy, ...]:
-        drives = self.config.drives.keys() - {self.to}
-        return tuple(copy for copy in item.copies if all(self.drive_of[label] in drives for label in copy.volumes))
+        return tuple(copy for copy in item.copies if all(self._reads(self.home_of[label]) for label in copy.volumes))
+
+    def _reads(self, home: str) -> bool:
+        return reader_for(self.config, home, (self.to,)) is not None
 
     def stage(self, catalog: Catalog, item: Object) -> Stage:
         """Without the other copies. Raises UsageError where there is no whole one then."""

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from tapeloom import _kernel
-from tapeloom.device import Device, open_drive
-from tapeloom.errors import NotFound, PositionLost, UsageError
+from tapeloom.device import UNNAMED, Device, open_drive
+from tapeloom.errors import HeldError, NoMedium, NotFound, PositionLost, UsageError, VolumeWanted
 from tapeloom.volume.mounting import read_label
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Volume
     from tapeloom.config import Config, Drive
+    from tapeloom.ops.health import Keep
     from tapeloom.runtime.reading import Place
     from tapeloom.timing import Timing
 
 
-def open_configured(drive: Drive) -> Device:
-    """Opens a drive as the configuration describes it."""
-    return open_drive(drive.device, name=drive.name, capacity=drive.capacity)
+def open_configured(config: Config, name: str) -> Device:
+    """Opens a drive as the configuration describes it. Raises UsageError, HeldError, DeviceError."""
+    drive = config.drives[name]
+    if drive.library is None:
+        return open_drive(drive.device, name=drive.name, capacity=drive.capacity)
+    from tapeloom.ops.libraries import open_in_library  # that few need
+
+    return open_in_library(config, drive)
+
+
+def drives_for(config: Config, home: str) -> list[str]:
+    """The drives that the volumes of a home can be put into: those of a library, or the one that stands alone. A drive
+    that has been put into a library since has left them to that."""
+    known = config.drives.get(home)
+    wanted = home if known is None else known.home
+    return [drive.name for drive in config.drives.values() if drive.home == wanted]
+
+
+def reader_for(config: Config, home: str, besides: Container[str] = ()) -> str | None:
+    """A drive that reads the volumes of a home while those of `besides` do something else; None: there is none. What is
+    read of one library in one job goes through one drive, so that nobody waits for a volume that another one has."""
+    return next((name for name in drives_for(config, home) if name not in besides), None)
+
+
+def home_of(config: Config, drive: str) -> str:
+    """Where the volumes that a drive has written are now; of a drive that the configuration does not have: its name."""
+    known = config.drives.get(drive)
+    return drive if known is None else known.home
+
+
+def timings_of(config: Config) -> dict[str, Timing]:
+    """By home: what is expected of the drive that its volumes are read in."""
+    found = {
+        name: timing_of(config.drives[drive]) for name in config.libraries for drive in drives_for(config, name)[:1]
+    }
+    return found | {name: timing_of(drive) for name, drive in config.drives.items()}
 
 
 def refuse_unknown_target(config: Config, to: str) -> None:
@@ -40,20 +74,23 @@ def timing_of(drive: Drive) -> Timing:
 
 class Mounts:
     """Opens drives as they are needed and keeps them until the end of the `with` block. `held` are drives that somebody
-    else has opened and will close, by name.
+    else has opened and will close, by name: where there is one for a volume, no other is taken.
 
-    `labels` are the volumes that were mounted, in this order.
+    A volume of a library goes into one of its drives that is free, and so do those after it. `labels` are the volumes
+    that were mounted, in this order. `keep` is told of the health of volumes, by whoever writes the catalog.
     """
 
     def __init__(
         self,
-        drives: Mapping[str, Drive],
+        config: Config,
         volume_of: Callable[[UUID], Volume],
         held: Mapping[str, Device] | None = None,
+        keep: Keep | None = None,
     ):
-        self._drives = drives
+        self._config = config
         self._volume_of = volume_of
         self._held = held or {}
+        self._keep = keep
         self._open: dict[str, Device] = {}
         self._places: dict[str, tuple[UUID, Place]] = {}
         self.labels: list[str] = []
@@ -61,38 +98,70 @@ class Mounts:
     def place(self, volume: UUID) -> Place:
         """See `tapeloom.runtime.reading.Mounts`."""
         known = self._volume_of(volume)
-        inside = self._places.get(known.drive)
-        if inside is not None and inside[0] == volume:
-            return inside[1]
-        self._places.pop(known.drive, None)
-        device = self._device(known.drive, known.label)
+        for inside, place in self._places.values():
+            if inside == volume:
+                return place
+        name, device = self._device(known)
+        self._ends(name)
         if device.loaded != known.cartridge:
-            device.load(known.cartridge)
+            try:
+                device.load(known.cartridge)
+            except NoMedium as error:
+                raise VolumeWanted(f"volume {known.label} is wanted: {error}", status=error.status) from None
         start = read_label(device, crc=_kernel.crc32c)
         if start is None or start.volume != volume:
             found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
             raise PositionLost(
-                f"drive {known.drive}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
+                f"drive {name}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
                 f"({volume})"
             )
+        if device.loaded == UNNAMED:
+            device.call_it(known.cartridge)
         self.labels.append(known.label)
         from tapeloom.runtime.reading import Place  # a backup has none
 
-        place = Place(device, timing_of(self._drives[known.drive]), known.block_bytes)
-        self._places[known.drive] = (volume, place)
+        place = Place(device, timing_of(self._config.drives[name]), known.block_bytes)
+        self._places[name] = (volume, place)
         return place
 
-    def _device(self, name: str, label: str) -> Device:
-        if name in self._held:
-            return self._held[name]
-        if name not in self._open:
-            if name not in self._drives:
-                raise NotFound(
-                    f"volume {label} was written in drive {name}, which the configuration does not have: add it to "
-                    "[drives]"
-                )
-            self._open[name] = open_configured(self._drives[name])
-        return self._open[name]
+    def _device(self, known: Volume) -> tuple[str, Device]:
+        """The drive that this volume goes into, open."""
+        names = drives_for(self._config, known.drive)
+        if not names:
+            raise NotFound(
+                f"volume {known.label} was written in {known.drive}, which the configuration does not have: add it to "
+                "[drives] or [libraries]"
+            )
+        mine = {name: device for name in names for device in (self._held.get(name), self._open.get(name)) if device}
+        if mine:
+            inside = [name for name, device in mine.items() if device.loaded == known.cartridge]
+            name = (inside or list(mine))[0]
+            return name, mine[name]
+        return self._opened(self._by_nearness(names, known))
+
+    def _by_nearness(self, names: list[str], known: Volume) -> list[str]:
+        """First the drive that has the cartridge in it."""
+        library = self._config.drives[names[0]].library
+        if library is None or len(names) == 1:
+            return names
+        from tapeloom.ops.libraries import drive_in, library_named
+
+        opened = library_named(self._config, library)
+        there = opened.find(known.cartridge)
+        nearest = None if there is None or there.kind != "bay" else drive_in(self._config, opened, there)
+        return names if nearest is None else [nearest.name, *(name for name in names if name != nearest.name)]
+
+    def _opened(self, names: list[str]) -> tuple[str, Device]:
+        """The first that nobody else has."""
+        held: HeldError | None = None
+        for name in names:
+            try:
+                self._open[name] = open_configured(self._config, name)
+                return name, self._open[name]
+            except HeldError as error:
+                held = held or error
+        assert held is not None, "there is a drive at least"
+        raise held
 
     def __enter__(self) -> Mounts:
         return self
@@ -100,5 +169,20 @@ class Mounts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
         for device in self._open.values():
             device.close()
+
+    def end(self) -> None:
+        """Nothing more is read: what the drives have in them may tell of its health."""
+        for name in list(self._places):
+            self._ends(name)
+
+    def _ends(self, name: str) -> None:
+        """The mount that a drive has, if it has one."""
+        if name not in self._places:
+            return
+        from tapeloom.ops.health import keep_health  # a backup has no mounts for reading
+
+        volume, place = self._places.pop(name)
+        keep_health(place.device, volume, self._config.server.state, self._keep)

@@ -19,8 +19,8 @@ from tapeloom.config.faults import quoted
 from tapeloom.errors import NotFound, UsageError
 from tapeloom.ops.copying import Copying, CopyResult, Watch, worthless
 from tapeloom.ops.copyplan import CopyPlan
-from tapeloom.ops.mounts import refuse_unknown_target
-from tapeloom.ops.owed import Debt
+from tapeloom.ops.mounts import drives_for, refuse_unknown_target
+from tapeloom.ops.owed import Debt, in_pool_of
 from tapeloom.ops.rounds import Span, uncounted
 from tapeloom.ops.selecting import with_indexes
 from tapeloom.volume import runs as run_tables
@@ -86,7 +86,7 @@ class Moving:
         self.fewer = [item for item in wanted if not item.is_index and self._has_fewer_afterwards(item)]
         """What will have fewer copies that do not share a volume: several of them come together in one."""
         self.copying = Copying(
-            config,
+            in_pool_of(config, self._place, volumes),
             catalog,
             verb.value,
             [Debt(item.id, self._place) for item in wanted],
@@ -229,7 +229,7 @@ def open_moving(
         for volume in volumes:
             if volume.state in OUT and not _held(catalog, volume):
                 raise UsageError(f"volume {volume.label} is {volume.state} already, and nothing on it is counted on")
-            if volume.drive == to:
+            if drives_for(config, volume.drive) == [to]:
                 raise UsageError(
                     f"volume {volume.label} is one of drive {to}, which would have to read and write at once: give "
                     "another drive to --to"
@@ -242,6 +242,6 @@ def open_moving(
 def _in_use(config: Config, catalog: Catalog, drive: str) -> list[Volume]:
     """A drive that is gone from the configuration has volumes all the same, which other copies may stand in for."""
     known = catalog.volumes(drive)
-    if not known and drive not in config.drives:
+    if not known and drive not in (*config.drives, *config.libraries):
         raise NotFound(f"there is neither a volume nor a drive {quoted(drive)}; the verb `volumes` lists them")
     return [one for one in known if one.state not in OUT or _held(catalog, one)]

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from tapeloom import _kernel
 from tapeloom.catalog import JobRow, JobStatus
+from tapeloom.ops.limited import Fed, fed
 from tapeloom.ops.tapes import drive_of, group_of
 from tapeloom.runtime import AgentResult, Ending, Job, JobObject
-from tapeloom.schedule import Schedule
 
 if TYPE_CHECKING:
     from tapeloom.runtime.splitting import ReadResult
@@ -27,6 +27,8 @@ class AgentEnd:
     drive: str
     ending: Ending
     why: str | None
+    fed: Fed | None = None
+    """How fast its drive was, and what it was limited by; None where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class BackupResult:
         return 3 if not any(row.blocks_safe for row in self.table) else 1
 
 
-def agent_ends(schedule: Schedule, results: Iterable[AgentResult | ReadResult]) -> list[AgentEnd]:
+def agent_ends(job: Job, results: Iterable[AgentResult | ReadResult]) -> list[AgentEnd]:
+    schedule = job.schedule
     return [
         AgentEnd(
             agent=str(schedule.agent_names[one.agent]),
@@ -63,6 +66,7 @@ def agent_ends(schedule: Schedule, results: Iterable[AgentResult | ReadResult]) 
             drive=drive_of(schedule, one.agent),
             ending=one.ending,
             why=one.why,
+            fed=None if (pace := job.pace(one.agent)) is None else fed(schedule, one.agent, pace),
         )
         for one in results
     ]
@@ -80,6 +84,7 @@ def agents_report(job: Job, ends: Sequence[AgentEnd]) -> list[dict[str, object]]
             "why": one.why,
             **_run_figures(job.agent_statistics(rows[one.agent])),
             **_spool_figures(job.spooled(rows[one.agent])),
+            **({} if one.fed is None else one.fed.as_json()),
         }
         for one in ends
     ]
@@ -96,6 +101,8 @@ def _run_figures(statistics: _kernel.AgentStatistics) -> dict[str, object]:
         "device_calls": statistics.calls,
         "device_seconds": round(statistics.device_ns / 1e9, 3),
         "sleeps": statistics.sleeps,
+        "sleep_seconds": round(statistics.sleep_ns / 1e9, 3),
+        "starvations": statistics.starvations,
     }
 
 

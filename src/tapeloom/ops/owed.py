@@ -8,16 +8,17 @@ round reads just these ranges, each volume in one pass, and as many debts as pos
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place
+from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place, Volume
 from tapeloom.catalog.damage import without
 from tapeloom.config import Agent, Config, Group
 from tapeloom.config.model import Kind
 from tapeloom.limits import CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_SECONDS_DEFAULT, RUN_BLOCKS_DEFAULT
+from tapeloom.ops.mounts import drives_for, home_of, reader_for
 from tapeloom.ops.rounds import Carried, Span, Trip, uncounted, unfinished_copy, with_room
 from tapeloom.volume import runs as run_tables
 
@@ -76,12 +77,12 @@ class Offer:
 
 
 class Books:
-    """Debts, and which copies have been tried for each: a copy is read for a debt once, whatever came of it. `drives`
-    are those that can be had; of copies that can be read a preferred one is taken first."""
+    """Debts, and which copies have been tried for each: a copy is read for a debt once, whatever came of it. Of copies
+    that can be read a preferred one is taken first."""
 
-    def __init__(self, catalog: Catalog, debts: Iterable[Debt], prefer: Callable[[Copy], bool], drives: Container[str]):
+    def __init__(self, catalog: Catalog, debts: Iterable[Debt], prefer: Callable[[Copy], bool], config: Config):
         self._catalog = catalog
-        self._drives = drives
+        self._config = config
         self._debts = list(dict.fromkeys(debts))
         self._prefer = prefer
         self._tried: set[tuple[Debt, int]] = set()
@@ -125,13 +126,20 @@ class Books:
     def _may_serve(self, debt: Debt, copy: Copy) -> bool:
         return (
             copy.status not in (CopyStatus.RETIRED, CopyStatus.MISSING)
-            and copy.drive != debt.place.drive
-            and copy.drive in self._drives
-            and debt.place.drive in self._drives
-            and self._lost.isdisjoint((copy.drive, debt.place.drive))
+            and self.reader(copy, (debt.place.drive,)) is not None
+            and debt.place.drive in self._config.drives
+            and debt.place.drive not in self._lost
             and debt.place.agent not in self._given_up
             and (debt, copy.id) not in self._tried
         )
+
+    def home(self, copy: Copy) -> str:
+        """Where its volumes are."""
+        return home_of(self._config, copy.drive)
+
+    def reader(self, copy: Copy, besides: Collection[str]) -> str | None:
+        """A drive that it can be read in while those of `besides` do something else."""
+        return reader_for(self._config, self.home(copy), self._lost.union(besides))
 
     def tried(self, debt: Debt, source: Copy) -> None:
         self._tried.add((debt, source.id))
@@ -159,18 +167,18 @@ class Books:
     def _why(self, debt: Debt, item: Object) -> str:
         if debt.place.agent in self._given_up or debt.place.drive in self._lost:
             return f"its drive {debt.place.drive} did not come to its end"
-        if debt.place.drive not in self._drives:
+        if debt.place.drive not in self._config.drives:
             return f"drive {debt.place.drive} is not in the configuration"
         others = [copy for copy in item.copies if copy.status is not CopyStatus.RETIRED]
         known = [f"{copy.agent} {self._why_not(debt, copy)}" for copy in others if copy.agent != debt.place.agent]
         return f"no other copy gives it: {'; '.join(known)}" if known else "there is no other copy of it"
 
     def _why_not(self, debt: Debt, copy: Copy) -> str:
-        if copy.drive == debt.place.drive and copy.volumes:
-            return f"is of drive {copy.drive}, which would have to read and write at once"
-        if copy.drive not in self._drives and copy.volumes:
-            return f"is of drive {copy.drive}, which is not in the configuration"
-        if copy.drive in self._lost and copy.volumes:
+        if copy.volumes and self.reader(copy, (debt.place.drive,)) is None:
+            if self.reader(copy, ()) is not None:
+                return f"is of drive {copy.drive}, which would have to read and write at once"
+            if not drives_for(self._config, self.home(copy)):
+                return f"is of drive {copy.drive}, which is not in the configuration"
             return f"is of drive {copy.drive}, which has not come back from a call"
         if (debt, copy.id) in self._tried:
             return "was asked, and could not give it"
@@ -213,21 +221,25 @@ def _spans(catalog: Catalog, copy: Copy) -> list[Span]:
 
 def next_trip(config: Config, books: Books, verb: str) -> tuple[Trip, list[Offer]] | None:
     """The next round: as many offers as can be taken at once. In one round a drive either reads or writes, for one
-    agent, and an object comes out of a drive once. None: nothing more can be had."""
-    reading: set[str] = set()
+    agent, of the drives of a library one reads, and an object comes out of a drive once. None: nothing more can be
+    had."""
+    readers: dict[str, str] = {}
     writing: dict[str, str] = {}
     taken: dict[tuple[str, UUID], list[Offer]] = {}
     for offer in books.offers():
-        source, place = offer.source.drive, offer.debt.place
+        home, place = books.home(offer.source), offer.debt.place
+        source = readers.get(home) or books.reader(offer.source, {place.drive, *writing})
+        if source is None:
+            continue
         others = taken.get((source, offer.object.id), [])
         fits = (
             source not in writing
-            and place.drive not in reading
+            and place.drive not in (source, *readers.values())
             and writing.get(place.drive, place.agent) == place.agent
             and all((other.source.id, other.spans) == (offer.source.id, offer.spans) for other in others)
         )
         if fits:
-            reading.add(source)
+            readers[home] = source
             writing[place.drive] = place.agent
             taken[source, offer.object.id] = [*others, offer]
     if not taken:
@@ -290,6 +302,16 @@ def media_agent(
         checkpoint_bytes=CHECKPOINT_BYTES_DEFAULT,
         checkpoint_seconds=CHECKPOINT_SECONDS_DEFAULT,
     )
+
+
+def in_pool_of(config: Config, place: Place, volumes: Iterable[Volume]) -> Config:
+    """What goes from these volumes to that place stays in their pool, where they have one in common."""
+    pools = {volume.pool for volume in volumes}
+    (pool,) = pools if len(pools) == 1 else (None,)
+    if pool is None:
+        return config
+    agent = media_agent(config, place.agent, "copy", place.group, place.drive, {})
+    return replace(config, agents={**config.agents, agent.name: replace(agent, pool=pool)})
 
 
 def roomy(trip: Trip, catalog: Catalog) -> Trip:

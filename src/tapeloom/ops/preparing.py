@@ -18,7 +18,7 @@ from tapeloom.ops.chain import Chain, find_chain
 from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, dated, layers
 from tapeloom.ops.fetching import FromTape
 from tapeloom.ops.finding import open_indexes
-from tapeloom.ops.mounts import timing_of
+from tapeloom.ops.mounts import timings_of
 from tapeloom.ops.planning import Part, Planner, RestorePlan, Stage
 from tapeloom.volume.header import Content, Level
 
@@ -292,6 +292,6 @@ def planner_of(config: Config, catalog: Catalog) -> Planner:
     """What chooses copies and order, for the drives and volumes that there are."""
     return Planner(
         catalog.volume,
-        {name: timing_of(drive) for name, drive in config.drives.items()},
+        timings_of(config),
         {volume.id: number for number, volume in enumerate(catalog.volumes())},
     )

@@ -87,7 +87,7 @@ def _opened(config: Config, wanted: Request, remarks: list[str]) -> Iterator[tup
         stage = stage_of(catalog, item, copy=wanted.copy, volume=wanted.volume, partial=partial)
         keys = keys_of(config, [item], wanted.keys)
         with (
-            Mounts(config.drives, catalog.volume) as mounts,
+            Mounts(config, catalog.volume) as mounts,
             reading_of(stage, mounts, keys, partial=partial) as reading,
         ):
             met.append(reading)
@@ -159,7 +159,7 @@ def restore_as_asked(
     with (
         taking_down(config.server.state, remarks) as met,
         prepared(config, wanted) as ready,
-        Mounts(config.drives, ready.volume_of) as mounts,
+        Mounts(config, ready.volume_of) as mounts,
     ):
         feeding = Feeding(ready, mounts, partial=wanted.partial, on_open=on_open)
         met.append(feeding)

@@ -23,7 +23,7 @@ from tapeloom.ident import new_id
 from tapeloom.ops.damage import findings
 from tapeloom.ops.mounts import Mounts, open_configured
 from tapeloom.ops.outcome import AgentEnd, agent_ends, agents_report
-from tapeloom.ops.tapes import drive_of, leave, places, writers
+from tapeloom.ops.tapes import devices_of, drive_of, end_mounts, leave, places, remarks_of, writers
 from tapeloom.runtime import Job, JobResult, Objects
 from tapeloom.runtime.media import Tape
 from tapeloom.runtime.objects import in_words
@@ -35,6 +35,7 @@ from tapeloom.volume.runs import OBJECT, POSITION, Runs
 if TYPE_CHECKING:
     from tapeloom.device import Device
     from tapeloom.ops.unweaving import Unwoven
+    from tapeloom.volume.writer import VolumeWriter
 
 Span = tuple[int, int]
 """First and last seq, both included."""
@@ -137,6 +138,8 @@ class Round:
         id: UUID,
         job: Job,
         expected: Mapping[int, int],
+        written: Mapping[int, VolumeWriter],
+        mounts: Mapping[int, Mounts],
     ):
         self.schedule = schedule
         self.expected = expected
@@ -144,6 +147,8 @@ class Round:
         self.id = id
         self.job = job
         self._catalog = catalog
+        self._written = written
+        self._mounts = mounts
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> RoundResult:
         """Runs to the end and writes the outcome into the catalog, also where it raises a bug or a CatalogError."""
@@ -157,19 +162,24 @@ class Round:
         return self._finish(result)
 
     def _finish(self, result: JobResult, bug: BaseException | None = None) -> RoundResult:
+        end_mounts(self._written, self.job.hung)
+        for row, mounts in self._mounts.items():
+            if row not in self.job.hung:
+                mounts.end()
         left = [one for reader in result.readers for one in reader.left]
         self._catalog.found(findings((), (one.fault for one in left if one.fault.where.copy_id)))
         table = self._catalog.job_table(self.id)
         well = result.well and all(row.copy.status == "complete" for row in table)
         safe = any(row.blocks_safe for row in table)
         status = JobStatus.COMPLETE if well else JobStatus.PARTIAL if safe else JobStatus.FAILED
-        ends = agent_ends(self.schedule, [*result.readers, *result.agents])
+        ends = agent_ends(self.job, [*result.readers, *result.agents])
         report = {
             "seconds": round(result.seconds, 3),
             "stopped": result.stopped,
             **({} if bug is None else {"bug": in_words(bug)}),
             "agents": agents_report(self.job, ends),
             "left": [str(one.fault) for one in left[:LEFT_TOLD_MAX]],
+            "remarks": remarks_of(self._written.values()),
         }
         self._catalog.finish_job(self.id, status, report=report)
         return RoundResult(
@@ -211,14 +221,21 @@ def open_round(
             if unwoven is not None and name == unwoven.drive:
                 devices[name] = unwoven.open()
             else:
-                devices[name] = open_configured(trip.config.drives[name])
+                devices[name] = open_configured(trip.config, name)
             stack.callback(leave, devices[name], hung)
         objects = Objects(_Nobody())
         reads = {}
+        reading_mounts: dict[int, Mounts] = {}
         writes: dict[int, list[Object]] = defaultdict(list)
         restore_rows = [row for row, agent in enumerate(schedule.agents) if agent["kind"] == Kind.RESTORE]
         for row in restore_rows:
-            mounts = Mounts(trip.config.drives, catalog.volume, devices)
+            drive = drive_of(schedule, row)
+            mounts = reading_mounts[row] = Mounts(
+                trip.config,
+                catalog.volume,
+                {drive: devices[drive]},
+                keep=lambda volume, drive, health: catalog.keep_health(health, drive=drive, volume=volume, job=job_id),
+            )
             name = str(schedule.agent_names[row])
             buffers = dict(zip(trip.config.agents[name].buffers, schedule.fed_by(row), strict=True))
             carried = [one for one in trip.carried if one.agent == name]
@@ -229,7 +246,9 @@ def open_round(
                 reads[row] = Reads(wants, passes_of(catalog, carried), mounts)
             else:
                 reads[row] = unwoven.reads(schedule, wants, buffers, mounts)
-        tapes: dict[int, Tape] = {**writers(schedule, devices, JobLedger(catalog, job_id), objects, job_id)}
+        reading = {volume.id for one in trip.carried for volume in catalog.runs(one.source.id).volumes}
+        writing = writers(schedule, devices, JobLedger(catalog, job_id, reading), objects, job_id, trip.config)
+        tapes: dict[int, Tape] = {**writing}
         if unwoven is not None:
             tapes.update(unwoven.tapes)
         disk = None
@@ -238,7 +257,7 @@ def open_round(
 
             server = trip.config.server
             disk = stack.enter_context(SpoolDisk(server.spool, job_id, server.spool_max))
-        job = Job(schedule, tapes, (), objects, disk=disk, reads=reads)
+        job = Job(schedule, tapes, (), objects, disk=disk, reads=reads, devices=devices_of(schedule, devices))
         if unwoven is not None:
             unwoven.begin(job.arena)
         catalog.begin_job(job_id, kind=verb, groups=list(trip.about or trip.groups))
@@ -248,7 +267,7 @@ def open_round(
                 for place in written:
                     _begin_copy(catalog, item, place, job_id, out)
         try:
-            yield Round(schedule, catalog, job_id, job, _expected(schedule, trip))
+            yield Round(schedule, catalog, job_id, job, _expected(schedule, trip), writing, reading_mounts)
         finally:
             hung |= {drive_of(schedule, row) for row in job.hung}
 

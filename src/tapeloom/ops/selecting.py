@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome
 from tapeloom.config import Selection
@@ -11,10 +11,10 @@ from tapeloom.ops.chain import find_chain
 from tapeloom.volume.header import Level
 
 
-def select(catalog: Catalog, selection: Selection, drive: str) -> list[Object]:
+def select(catalog: Catalog, selection: Selection, drives: Collection[str]) -> list[Object]:
     """The objects that are meant, with all that they build on unless `single`, and with their file indexes; each once.
 
-    A source stands for its newest object that has blocks on volumes of `drive`.
+    A source stands for its newest object that has blocks on volumes of `drives`: one, or all of a library.
 
     Raises
     ------
@@ -24,9 +24,9 @@ def select(catalog: Catalog, selection: Selection, drive: str) -> list[Object]:
         Of what a named object builds on there is nothing left. One that was only selected comes with what is.
     """
     if selection.names:
-        named = [one for name in selection.names for one in _named(catalog, name, drive, single=selection.single)]
+        named = [one for name in selection.names for one in _named(catalog, name, drives, single=selection.single)]
     else:
-        named = [one for one in catalog.objects() if _fits(catalog, selection, one) and _is_in(one, drive)]
+        named = [one for one in catalog.objects() if _fits(catalog, selection, one) and _is_in(one, drives)]
         if not selection.single:
             named = [link for one in named for link in _what_is_left(catalog, one)]
     return with_indexes(catalog, named)
@@ -44,7 +44,7 @@ def with_indexes(catalog: Catalog, items: Iterable[Object]) -> list[Object]:
     return list(found)
 
 
-def _named(catalog: Catalog, name: str, drive: str, *, single: bool) -> list[Object]:
+def _named(catalog: Catalog, name: str, drives: Collection[str], *, single: bool) -> list[Object]:
     try:
         known = catalog.objects(name)
     except NotFound:
@@ -55,11 +55,11 @@ def _named(catalog: Catalog, name: str, drive: str, *, single: bool) -> list[Obj
         except NotFound:
             raise NotFound(f"{name} is neither a source that has objects nor the id of an object") from None
         return [item] if single else list(_chain(catalog, item))
-    here = [one for one in known if one.outcome is Outcome.WHOLE and _is_in(one, drive)]
+    here = [one for one in known if one.outcome is Outcome.WHOLE and _is_in(one, drives)]
     if not here:
         others = sorted({copy.drive for one in known for copy in one.copies if copy.volumes})
         where = f"; its objects are on volumes of {', '.join(others)}" if others else ""
-        raise NotFound(f"source {name} has no whole object on a volume of drive {drive}{where}")
+        raise NotFound(f"source {name} has no whole object on a volume of drive {' or '.join(drives)}{where}")
     return [here[-1]] if single else list(_chain(catalog, here[-1]))
 
 
@@ -73,8 +73,8 @@ def _what_is_left(catalog: Catalog, item: Object) -> tuple[Object, ...]:
     return find_chain(catalog, str(item.id), partial=True).objects if item.level is not Level.FULL else (item,)
 
 
-def _is_in(item: Object, drive: str) -> bool:
-    return any(copy.drive == drive and copy.volumes and copy.status is not CopyStatus.RETIRED for copy in item.copies)
+def _is_in(item: Object, drives: Collection[str]) -> bool:
+    return any(copy.drive in drives and copy.volumes and copy.status is not CopyStatus.RETIRED for copy in item.copies)
 
 
 def _fits(catalog: Catalog, selection: Selection, item: Object) -> bool:
@@ -96,5 +96,5 @@ def good_copies(item: Object) -> int:
     return sum(copy.status is CopyStatus.COMPLETE for copy in item.copies)
 
 
-def nothing_selected(drive: str, buffer: str) -> str:
-    return f"{buffer} selects no object that is on a volume of drive {drive}"
+def nothing_selected(drives: Collection[str], buffer: str) -> str:
+    return f"{buffer} selects no object that is on a volume of drive {' or '.join(drives)}"

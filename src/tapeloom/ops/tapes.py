@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 import tapeloom
 from tapeloom import _kernel
 from tapeloom.catalog import Place
+from tapeloom.config import Config
 from tapeloom.device import Device
+from tapeloom.limits import DEFAULT_POOL
 from tapeloom.runtime import JobObject, Objects, State
 from tapeloom.schedule import NONE, Kind, Schedule
+from tapeloom.volume.mounting import Where
+from tapeloom.volume.waiting import Waiting
 from tapeloom.volume.writer import Errand, Ledger, VolumeWriter, Whose
 
 
@@ -31,9 +35,16 @@ def writing_agents(schedule: Schedule) -> list[int]:
 
 
 def writers(
-    schedule: Schedule, devices: Mapping[str, Device], ledger: Ledger, objects: Objects, job: UUID
+    schedule: Schedule,
+    devices: Mapping[str, Device],
+    ledger: Ledger,
+    objects: Objects,
+    job: UUID,
+    config: Config,
+    *,
+    patient: bool = True,
 ) -> dict[int, VolumeWriter]:
-    """By row of the agent; `devices` by the names of drives."""
+    """By row of the agent; `devices` by the names of drives. `patient`: they wait for cartridges that are not there."""
     return {
         row: VolumeWriter(
             devices[drive_of(schedule, row)],
@@ -41,6 +52,8 @@ def writers(
             ledger,
             lambda number: _whose(objects[number]),
             _kernel.crc32c,
+            _where(schedule, row, config),
+            Waiting(patient=patient),
         )
         for row in writing_agents(schedule)
     }
@@ -57,10 +70,39 @@ def places(schedule: Schedule) -> dict[int, list[Place]]:
     return copies
 
 
+def end_mounts(tapes: Mapping[int, VolumeWriter], hung: Collection[int]) -> None:
+    """What the drives of agents that broke off say of their health is kept, too: that is where it matters. Those of
+    `hung`, rows of agents, are asked nothing."""
+    for row, tape in tapes.items():
+        if row not in hung:
+            tape.condition.ends()
+
+
+def remarks_of(tapes: Iterable[VolumeWriter]) -> list[str]:
+    """What was waited for, which cartridges were left alone, and what drives said of their health."""
+    return [
+        remark
+        for tape in tapes
+        for remark in [*tape.waiting.remarks, *dict.fromkeys([*tape.passed, *tape.condition.remarks])]
+    ]
+
+
+def _where(schedule: Schedule, row: int, config: Config) -> Where:
+    agent = config.agents.get(str(schedule.agent_names[row]))
+    return Where(config.drives[drive_of(schedule, row)].home, DEFAULT_POOL if agent is None else agent.pool)
+
+
+def devices_of(schedule: Schedule, devices: Mapping[str, Device]) -> dict[int, Device]:
+    """By row of the agent that has the drive; `devices` by their names."""
+    return {row: devices[drive_of(schedule, row)] for row, one in enumerate(schedule.agents) if one["drive"] != NONE}
+
+
 def leave(device: Device, hung: Collection[str]) -> None:
     """Closes a drive, but not under a call that may still come back: that one stays reserved until this process
-    ends. `hung`: names of drives."""
-    if device.name not in hung or device.wait_hang(0):
+    ends. One whose own process was abandoned is let go at once; it stays reserved if that is stuck in the kernel.
+    `hung`: names of drives."""
+    abandoned = device.aside is not None and device.aside.ended is not None
+    if device.name not in hung or abandoned or device.wait_hang(0):
         device.close()
 
 

@@ -20,6 +20,7 @@ from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.choose import choose_object, segments
 from tapeloom.ops.damage import findings, take_down
 from tapeloom.ops.mounts import Mounts
+from tapeloom.runtime.drives import Sharing
 from tapeloom.runtime.reading import POOL, SLOTS_MIN, read_segment, restore_arena
 from tapeloom.runtime.segments import Fault, Segment
 from tapeloom.volume.harm import Harm
@@ -86,7 +87,7 @@ def verify(
         checked = {one.id: Checked(item, one, 0, []) for item, one in chosen}
         total = sum(part.blocks for part, _, _ in work)
         slot_bytes = max((catalog.volume(part.volume).block_bytes for part, _, _ in work), default=PAGE_BYTES)
-        with Mounts(config.drives, catalog.volume) as mounts:
+        with Mounts(config, catalog.volume) as mounts:
             checker = _Checker(mounts, slot_bytes)
             done = 0
             for part, item, one in work:
@@ -136,6 +137,7 @@ class _Checker:
         self._mounts = mounts
         slots = max(SLOTS_MIN, 16)
         self._arena = restore_arena(-(-slot_bytes // PAGE_BYTES) * PAGE_BYTES, slots)
+        self._sharing = Sharing(self._arena)
         nothing_wanted = np.zeros(0, _kernel.WANT)
         self._splitter = _kernel.Splitter(self._arena, POOL, nothing_wanted, faults_max=1)
         self.looked_at: list[Segment] = []
@@ -147,6 +149,7 @@ class _Checker:
         while segment.blocks:
             try:
                 place = self._mounts.place(segment.volume)
+                self._sharing.share_with(place.device)
             except TapeloomError as error:
                 return [*faults, _unread(segment, error)]
             try:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tapeloom.compile.cost import restore_cost
+from tapeloom.compile.start import RUN_TO_STOP, worth_starting
 from tapeloom.plan.predict import Flow, predict, streams_of_agents
 from tapeloom.plan.records import AgentPlan, Chain, MemoryItem, Plan, PoolPlan, Prediction, SpoolPlan, Stage, Thread
 from tapeloom.quantity import rough_rate
@@ -153,9 +154,9 @@ def _agents(config: Config, schedule: Schedule, flow: Flow) -> tuple[AgentPlan, 
         first = int(agent["first_cursor"])
         visited = schedule.buffer_names[first : first + int(agent["cursors"])].tolist()
         drive = str(schedule.drive_names[agent["drive"]])
+        timing = config.drives[drive].timing
         cost = None
         if agent["kind"] != Kind.RESTORE:
-            timing = config.drives[drive].timing
             cost = restore_cost(timing, len(streams), int(agent["run_blocks"]), schedule.block_bytes)
         plans.append(
             AgentPlan(
@@ -173,9 +174,22 @@ def _agents(config: Config, schedule: Schedule, flow: Flow) -> tuple[AgentPlan, 
                 data_share=sum(weights[stream] for stream in streams) / sum(weights),
                 restore_bytes=None if cost is None else cost.bytes,
                 restore_seconds=None if cost is None else cost.seconds,
+                start_bytes=int(agent["start_bytes"]),
+                start_bytes_wanted=0 if cost is None else worth_starting(timing),
+                start_limit=None if cost is None else _start_limit(schedule, row, worth_starting(timing)),
+                run_seconds=RUN_TO_STOP * timing.backhitch,
             )
         )
     return tuple(plans)
+
+
+def _start_limit(schedule: Schedule, row: int, wanted: int) -> str | None:
+    agent = schedule.agents[row]
+    short = int(agent["start_bytes"]) + schedule.block_bytes
+    if wanted < short:
+        return None
+    lags = agent["on_lag"] != OnLag.WAIT and agent["lag_bytes"]
+    return "lag_max" if lags and int(agent["lag_bytes"]) // 2 < short else "memory"
 
 
 def _spools(config: Config, schedule: Schedule) -> tuple[SpoolPlan, ...]:

@@ -62,6 +62,14 @@ class AgentPlan:
     for a restore agent."""
     restore_seconds: float | None
     """The same for the time that it takes, as a multiple of that of an object in one piece, by its drive's timing."""
+    start_bytes: int
+    """With nothing left to write, so much is gathered before the drive starts again; 0: nothing is."""
+    start_bytes_wanted: int
+    """What it would gather if there were memory for it: as much as its drive writes in `run_seconds`."""
+    start_limit: str | None
+    """What keeps it from that: "lag_max", or "memory", half of which is to be free when the drive starts."""
+    run_seconds: float
+    """How long the drive is to run before it stops again: twice as long as a stop takes."""
 
 
 @dataclass(frozen=True, slots=True)

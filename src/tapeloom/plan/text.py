@@ -26,6 +26,7 @@ def to_text(plan: Plan) -> str:
         _section("Slots", _slots(plan)),
         _section("Media agents", _agents(plan)),
         *([_section("Restoring one object", restoring)] if (restoring := _restoring(plan)) else []),
+        *([_section("Starting a drive", starting)] if (starting := _starting(plan)) else []),
         *([_section("Spools", _spools(plan))] if plan.spools else []),
         _section("Memory", _memory(plan)),
         _section("Processes and threads", _threads(plan)),
@@ -147,6 +148,22 @@ def _restoring(plan: Plan) -> list[str]:
             "",
         )
     ]
+
+
+def _starting(plan: Plan) -> list[str]:
+    """What drives wait for that need seconds to start again."""
+    lines = []
+    for agent in plan.agents:
+        if not agent.start_bytes_wanted:
+            continue
+        rate = rough_rate(agent.start_bytes_wanted / agent.run_seconds)
+        why = f"{rate} for {agent.run_seconds:g} s, twice as long as a stop takes"
+        if agent.start_limit is not None:
+            half = {"memory": "half of its slots", "lag_max": "half of its lag_max"}[agent.start_limit]
+            why = f"{half}, where {why}, would be {rough_bytes(agent.start_bytes_wanted)}"
+        enough = f"once {rough_bytes(agent.start_bytes)} wait" if agent.start_bytes else "with the first block"
+        lines += _wrap(f"{agent.name} starts {agent.drive} {enough}: {why}", "")
+    return lines
 
 
 def _spools(plan: Plan) -> list[str]:

@@ -38,6 +38,7 @@ def plans(schedule: Schedule, segments: Collection[int]) -> tuple[int, int, np.n
     for name in ("first_cursor", "cursors", "run_blocks"):
         agents[name] = schedule.agents[name]
     agents["dormant"] = schedule.agents["kind"] == Kind.SPOOL
+    agents["start_blocks"] = schedule.agents["start_bytes"] // schedule.block_bytes
     agents["patience_ns"] = round(PATIENCE_SECONDS * 1e9)
     return schedule.slot_bytes, schedule.slots_common, streams, cursors, agents
 

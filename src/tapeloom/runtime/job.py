@@ -6,27 +6,31 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from tapeloom._kernel import AgentStatistics, Stop
 from tapeloom.runtime import arena as arenas
+from tapeloom.runtime import drives
 from tapeloom.runtime.lag import LagWatch
 from tapeloom.runtime.media import AgentResult, Ending, MediaAgent, Tape
-from tapeloom.runtime.objects import JobObject, Objects, in_words
+from tapeloom.runtime.objects import Objects, in_words
+from tapeloom.runtime.pace import Pace, PaceWatch
+from tapeloom.runtime.result import JobResult
 from tapeloom.runtime.stream import Source, Stream
 from tapeloom.schedule import Feed, Kind, Schedule
 
 if TYPE_CHECKING:
+    from tapeloom.device import Device
     from tapeloom.runtime.digest import Digest
-    from tapeloom.runtime.splitting import ReadResult, Reads, RestoreAgent
+    from tapeloom.runtime.splitting import Reads, RestoreAgent
     from tapeloom.runtime.spool import Spool, SpoolDisk, SpoolStatistics
 
 TICK_SECONDS = 0.25
 HUNG_SECONDS = 5.0
-"""How long an agent that was given up may still be with its drive before nobody waits for it any more."""
+"""How long an agent that was given up may still be with its drive before nobody waits for it any more. For a call of a
+drive in a process of its own it is `drives.PATIENCE_SECONDS`, unless the job was stopped at once."""
 SPOOLING_HUNG_SECONDS = 15 * 60.0
 """The same for an agent that goes on from its spool: a drive may try again and again, and a changer takes its time."""
 READING_HUNG_SECONDS = 30 * 60.0
@@ -35,27 +39,6 @@ for it any more."""
 READ_HUNG_SECONDS = 60.0
 """How long a spool's disk may take to read. It is given more time than one that others wait for: what it holds is lost
 to the copy."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """What became of everything: `agents` are those that write to a drive, `readers` those that read from one."""
-
-    objects: list[JobObject]
-    agents: list[AgentResult]
-    readers: list[ReadResult]
-    stopped: bool
-    seconds: float
-
-    @property
-    def well(self) -> bool:
-        """Nothing failed, nothing was detached, no file was left out."""
-        return (
-            not self.stopped
-            and all(result.ending is Ending.COMPLETE for result in self.agents)
-            and all(result.ending is Ending.COMPLETE and not result.left for result in self.readers)
-            and all(item.state == "complete" and not item.troubles for item in self.objects)
-        )
 
 
 class Job:
@@ -73,6 +56,8 @@ class Job:
         Where agents spool; a schedule with SPOOL agents needs one.
     reads
         For each RESTORE agent of the schedule, by its row: what it reads.
+    devices
+        The drives of agents, by row: those in processes of their own are shared the job's memory, and can be abandoned.
     """
 
     def __init__(
@@ -84,6 +69,7 @@ class Job:
         memory: arenas.Reserving | None = None,
         disk: SpoolDisk | None = None,
         reads: Mapping[int, Reads] | None = None,
+        devices: Mapping[int, Device] | None = None,
     ):
         self.schedule = schedule
         self.objects = objects
@@ -97,6 +83,7 @@ class Job:
         """What became of everything, once `run` has ended; also where it raises a bug."""
         self._stopped = False
         self._given_up_ns: dict[int, int] = {}
+        self._asides = drives.Asides(devices or {})
         self._lag = LagWatch(schedule, self.arena, self.lags)
         self._spools = self._make_spools(disk)
         self._changing_places = threading.Lock()
@@ -122,6 +109,7 @@ class Job:
             for row, stream in enumerate(schedule.streams)
             if stream["feed"] in (Feed.READER, Feed.PRODUCER)
         }
+        self._pace = PaceWatch(self._agents, self._source_of)
         self._restores = self._make_restores(reads) if reads else {}
         self._digests = self._make_digests()
         self._drive_cursors: list[list[int]] = [[] for _ in schedule.streams]
@@ -145,6 +133,9 @@ class Job:
         """
         begin = time.monotonic()
         self._memory.wait()
+        self._asides.share(self.arena)
+        for row, spool in self._spools.items():
+            self._asides.share(spool.arena, [row])
         for number, stream in self._streams.items():
             self._workers.append(self._thread(f"stream-{number}", stream.run, Stop.IN_ORDER))
         for number, digest in enumerate(self._digests):
@@ -177,6 +168,7 @@ class Job:
 
     def _give_memory_back(self) -> None:
         """In a thread: it takes its time, as having it did. Not where one is left that may come back to it."""
+        self._asides.end_sharing(self.hung)
         threads = [*self._media.values(), *self._workers, *self._fillers.values(), *self._readers.values()]
         if not any(thread.is_alive() for thread in threads):
             threading.Thread(target=self.arena.give_back, name="giving memory back", daemon=True).start()
@@ -188,6 +180,8 @@ class Job:
         self.arena.stop(how)
         for stream in self._streams.values():
             stream.stop()
+        for agent in self._agents.values():
+            agent.stop_waiting()
         if how is Stop.NOW:
             self._give_up(self._agents)
             for spool in self._spools.values():
@@ -203,6 +197,14 @@ class Job:
         """What went through an agent's spool; None where it has none."""
         return self._spools[agent].statistics() if agent in self._spools else None
 
+    def pace(self, agent: int) -> Pace | None:
+        """How fast its drive was, and what kept it from being faster; None for one that reads."""
+        return self._pace.of(agent) if agent in self._agents else None
+
+    def waiting_for(self, agent: int) -> str | None:
+        """A sentence, while an agent waits for a cartridge."""
+        return self._agents[agent].waiting_for if agent in self._agents else None
+
     @property
     def hung(self) -> list[int]:
         """Agents whose thread has not come back, by row. Empty before and after any other run."""
@@ -215,6 +217,7 @@ class Job:
 
     def _take_out(self, agent: int) -> None:
         self.arena.detach(agent)
+        self._agents[agent].stop_waiting()
         self._give_up([agent])
         if agent in self._spools:
             self._spools[agent].detach()
@@ -225,6 +228,13 @@ class Job:
         now = time.monotonic_ns()
         for agent in agents:
             self._given_up_ns.setdefault(agent, now)
+
+    def _source_of(self, stream: int) -> str:
+        """What the blocks of a stream come from just now."""
+        if stream in self._streams:
+            return f"source {self._streams[stream].source}"
+        reader = self.schedule.agents[self.schedule.streams["agent"][stream]]
+        return f"drive {self.schedule.drive_names[reader['drive']]}"
 
     def _make_digests(self) -> list[Digest]:
         cursors = [int(agent["first_cursor"]) for agent in self.schedule.agents if agent["kind"] == Kind.DIGEST]
@@ -322,14 +332,25 @@ class Job:
                 self._ended.get(timeout=TICK_SECONDS).join()  # it has said its last word
             now = time.monotonic()
             self._lag.tick(now - last)
+            self._pace.tick(now - last)
             for spool in self._readers:
                 spool.look_at_reader(READ_HUNG_SECONDS)
+            for row in self._asides.hanging():
+                self._abandon(row)
             last = now
             on_tick()
 
+    def _abandon(self, row: int) -> None:
+        """Takes an agent out whose drive does not come back, and kills the drive's process if it has one."""
+        if self._asides.abandon(row) and row in self._agents:
+            self._take_out(row)
+
     def _over(self) -> bool:
-        running = [row for row, thread in self._media.items() if thread.is_alive()]
-        hung = [row for row in running if self._hangs(row)]
+        running = self.hung
+        for row in running:
+            if self._hangs(row):
+                self._abandon(row)
+        hung = [row for row in running if self._hangs(row) and not self._asides.may_come_back(row)]
         if hung:
             self._give_up_stuck(hung)
         if len(hung) < len(running):
@@ -349,21 +370,27 @@ class Job:
 
     def _hangs(self, row: int) -> bool:
         """Whether this agent was given up, and has not come back from its drive for too long since then."""
-        if row in self._restores:
-            hurry = self.arena.stopping is Stop.NOW
-            return self._restores[row].hangs(HUNG_SECONDS if hurry else READING_HUNG_SECONDS)
-        since = self._agents[row].in_call_since_ns
+        if self._asides.abandoned(row):
+            return True
         stopped = self.arena.stopping is Stop.NOW
+        if row in self._restores:
+            return self._restores[row].hangs(HUNG_SECONDS if stopped else READING_HUNG_SECONDS)
+        since = self._agents[row].in_call_since_ns
         given_up = self.arena.agent_statistics(row).detached or stopped
         spools = row in self._spools and not self._agents[row].statistics().detached and not stopped
         patience = SPOOLING_HUNG_SECONDS if spools else HUNG_SECONDS
+        call_since = self._asides.in_call_since_ns(row)
+        if call_since is not None and not stopped:
+            since, patience = call_since, max(patience, drives.PATIENCE_SECONDS)
         last_sign = max(since, self._given_up_ns.get(row, 0))
         return given_up and since != 0 and time.monotonic_ns() - last_sign >= patience * 1e9
 
     def _why_hung(self, row: int) -> str:
         reading = row in self._restores
         since = self._restores[row].in_call_since_ns if reading else self._agents[row].in_call_since_ns
-        why = f"its drive has not come back from a call for {(time.monotonic_ns() - since) / 1e9:.0f} s"
+        why = self._asides.why(row)
+        if why is None:
+            why = f"its drive has not come back from a call for {(time.monotonic_ns() - since) / 1e9:.0f} s"
         before = None if reading else self._agents[row].why_detached
         return f"{before}; {why}" if before else why
 

@@ -15,6 +15,7 @@ from tapeloom.errors import DeviceError, TapeloomError
 
 if TYPE_CHECKING:
     from tapeloom.runtime.spool import Spool
+    from tapeloom.volume.waiting import Waiting
 
 
 class Tape(Protocol):
@@ -32,6 +33,10 @@ class Tape(Protocol):
     @property
     def position(self) -> int:
         """Of the next block."""
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """Where it may wait for a cartridge; may be looked at, and stopped, by any thread."""
 
     def begin(self) -> None:
         """Mounts, looks at the label and at the end of data, and says on tape which job begins."""
@@ -68,7 +73,7 @@ class AgentResult:
     why: str | None = None
 
 
-COUNTS = ("blocks", "bytes", "calls", "runs", "short_runs", "sleeps", "sleep_ns", "device_ns")
+COUNTS = ("blocks", "bytes", "calls", "runs", "short_runs", "sleeps", "sleep_ns", "device_ns", "starvations")
 
 
 class MediaAgent:
@@ -90,7 +95,8 @@ class MediaAgent:
         self._interleaver = _kernel.Interleaver(arena, row)
         self._checkpoint_bytes = checkpoint_bytes
         self._checkpoint_seconds = checkpoint_seconds
-        self._aside_since_ns = 0
+        self._begun_ns = self._ended_ns = 0
+        self._aside_since_ns = self._aside_ns = 0
         self._spool = spool
         self.detached_because: str | None = None
         """Set by whoever detaches this agent, before it does."""
@@ -100,6 +106,17 @@ class MediaAgent:
         """Since when it has been with its drive and looked at nothing else: in a write of the kernel's, or in a mount,
         records, a filemark. 0: it is not."""
         return self._aside_since_ns or self.statistics().in_call_since_ns
+
+    @property
+    def waiting_for(self) -> str | None:
+        """A sentence, while it waits for a cartridge."""
+        waiting = self._tape.waiting
+        return None if waiting is None else waiting.for_what
+
+    def stop_waiting(self) -> None:
+        """It is detached, or the job is to end: no cartridge is waited for any more."""
+        if self._tape.waiting is not None:
+            self._tape.waiting.stop()
 
     def statistics(self) -> _kernel.AgentStatistics:
         """What it did, from the job's streams and from its spool. `detached`: something will never reach it."""
@@ -111,7 +128,21 @@ class MediaAgent:
         detached = spooled.detached or self._spool.lost is not None
         # In one call at a time: the sum is the one that is not 0.
         since = live.in_call_since_ns + spooled.in_call_since_ns
-        return _kernel.AgentStatistics(**sums, in_call_since_ns=since, detached=detached)
+        starving = spooled.starving_since_ns
+        return _kernel.AgentStatistics(**sums, in_call_since_ns=since, starving_since_ns=starving, detached=detached)
+
+    def lacks(self) -> list[tuple[int, int | None]]:
+        """What it waits for while it sleeps: see `_kernel.Arena.lacks`."""
+        if self._spool is None or not self._spool.took_over:
+            return self._arena.lacks(self._row)
+        return self._arena.lacks(self._spool.row) if self._spool.arena.lacks(0) else []
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """How long it has been at writing, and how much of that outside of the kernel's turns: with records, filemarks,
+        changes of volume."""
+        until = self._ended_ns or time.monotonic_ns()
+        return (until - self._begun_ns) / 1e9 if self._begun_ns else 0.0, self._aside_ns / 1e9
 
     def run(self) -> AgentResult:
         self._aside_since_ns = time.monotonic_ns()
@@ -119,8 +150,10 @@ class MediaAgent:
             self._tape.begin()
             return self._write()
         except TapeloomError as error:
-            return AgentResult(self._row, Ending.FAILED, str(error))
+            why = "; ".join(part for part in (self.why_detached, str(error)) if part)
+            return AgentResult(self._row, Ending.FAILED, why)
         finally:
+            self._ended_ns = self._turn_begins()
             self._interleaver.let_go()
             if self._spool is not None:
                 self._spool.stop()
@@ -128,8 +161,9 @@ class MediaAgent:
     def _write(self) -> AgentResult:
         tape, spool, interleaver = self._tape, self._spool, self._interleaver
         left, deadline_ns = self._until_checkpoint()
+        self._begun_ns, self._aside_ns = self._turn_begins(), 0
         while True:
-            self._aside_since_ns = 0
+            self._turn_begins()
             turn = interleaver.turn(
                 tape.ops_address,
                 tape.handle_address,
@@ -159,6 +193,13 @@ class MediaAgent:
                     return AgentResult(self._row, Ending.STOPPED, "the job was stopped at once")
                 case TurnReason.FAILED:
                     raise tape.failure(turn.status)
+
+    def _turn_begins(self) -> int:
+        """And what was aside ends: at the time that this gives."""
+        now = time.monotonic_ns()
+        self._aside_ns += now - self._aside_since_ns if self._aside_since_ns else 0
+        self._aside_since_ns = 0
+        return now
 
     @property
     def why_detached(self) -> str | None:

@@ -20,6 +20,7 @@ from tapeloom.device import Device, Status
 from tapeloom.errors import BlockDamaged, KeyUnfit, Stopped, TapeloomError
 from tapeloom.limits import MIB, PAGE_BYTES, PATIENCE_SECONDS
 from tapeloom.runtime.arena import allocate
+from tapeloom.runtime.drives import Sharing
 from tapeloom.runtime.segments import VERDICT_HARMS, VERDICT_WORDS, Fault, Segment, Span, clip, cut
 from tapeloom.runtime.sequence import ObjectBytes, open_sequence
 from tapeloom.timing import Timing
@@ -172,6 +173,7 @@ class Reading:
         self._given: list[tuple[Segment, int]] = []
         """What was asked for, in this order, and which copy it is of: the last one with a block has given it."""
         self._arena = restore_arena(self._slot_bytes, self._slots)
+        self._sharing = Sharing(self._arena)
         wants = np.array([(self._id.bytes, STREAM, 0)], _kernel.WANT)
         self._splitter = _kernel.Splitter(self._arena, POOL, wants, faults_max=1)
         self._passing = _kernel.Splitter(self._arena, POOL, np.zeros(0, _kernel.WANT), faults_max=1)
@@ -214,6 +216,7 @@ class Reading:
     def _halt(self) -> None:
         self._arena.stop(Stop.NOW)
         self._thread.join()
+        self._sharing.end()
 
     def _run(self) -> None:
         try:
@@ -271,6 +274,7 @@ class Reading:
             self._given.append((segment, copy))
             try:
                 place = self._mounts.place(segment.volume)
+                self._sharing.share_with(place.device)
                 fault = read_segment(self._splitter, place, segment, self._id, self._passing)
             except Stopped:
                 raise
@@ -310,5 +314,5 @@ def restore_arena(slot_bytes: int, slots: int, run_blocks: int = 1) -> _kernel.A
     streams = np.array([(0, slots, 0), (0, slots, 0)], _kernel.STREAM_PLAN)
     cursors = np.array([(STREAM, 0)], _kernel.CURSOR_PLAN)
     patience_ns = round(PATIENCE_SECONDS * 1e9)
-    agents = np.array([(0, 1, run_blocks, 0, patience_ns)], _kernel.AGENT_PLAN)
+    agents = np.array([(0, 1, run_blocks, 0, patience_ns, 0)], _kernel.AGENT_PLAN)
     return allocate(slot_bytes, slots, streams, cursors, agents)

@@ -250,6 +250,11 @@ class Spool:
         self._read_sign: tuple[int, ...] = ()
         self._read_sign_ns = 0
 
+    @property
+    def arena(self) -> _kernel.Arena:
+        """What the owner writes from after `take_over`."""
+        return self._arena
+
     def take_over(self) -> None:
         """Takes the owner's place in all its streams. Then the two threads start."""
         self.took_over = True  # before the owner can hear of it

@@ -99,6 +99,8 @@ class Stream:
         self._objects = objects
         self._stopped = False
         self._stuck: str | None = None
+        self.source = sources[0].name if sources else ""
+        """Whose blocks come, or will come next."""
 
     def stop(self) -> None:
         """Nobody wants more of this stream. Its source sleeps in a slot's futex and is woken there, or is Stoppable."""
@@ -131,6 +133,7 @@ class Stream:
             self._arena.end_stream(self._row)
 
     def _one(self, source: Source) -> None:
+        self.source = source.name
         as_of_ns = time.time_ns()
         id = new_id(as_of_ns)
         facts = source.begins(id, as_of_ns) if isinstance(source, Described) else Facts()

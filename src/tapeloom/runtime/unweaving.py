@@ -66,6 +66,8 @@ class Amount:
 class WaitingTape:
     """The spool as a media agent's tape: see `tapeloom.runtime.media.Tape`. It notes where each block waits."""
 
+    waiting = None
+
     def __init__(self, device: WaitingDrive):
         self.device = device
         self.position = 0

@@ -67,6 +67,7 @@ class Content(IntEnum):
     PAX = 1
     JSON = 2
     INDEX = 3
+    CATALOG = 4
 
 
 def _table() -> tuple[int, ...]:

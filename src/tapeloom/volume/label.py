@@ -116,27 +116,51 @@ def is_tapeloom_label(block: bytes | memoryview) -> bool:
 
 
 _SIGNS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"AMANDA: TAPESTART", "Amanda"),
+    (0, b"AMANDA: ", "Amanda"),
     (12, b"BB02", "Bareos or Bacula"),
     (12, b"BB01", "Bareos or Bacula"),
     (257, b"ustar", "tar"),
     (0, b"070701", "cpio"),
     (0, b"070702", "cpio"),
     (0, b"070707", "cpio"),
+    (24, (60012).to_bytes(4, "little"), "dump"),
+    (24, (60012).to_bytes(4, "big"), "dump"),
     (0, b"VOL1", "ANSI label"),
     (0, "VOL1".encode("cp037"), "IBM label"),
+    (0, b"\x1f\x8b\x08", "gzip"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (0, b"\xfd7zXZ\x00", "xz"),
 )
 _LTFS_AT = 24
+_LTFS_ROOTS = (b"<ltfslabel", b"<ltfsindex")
+_TAR_CHECKSUM = slice(148, 156)
+_TAR_HEADER_BYTES = 512
 
 
 def identify(first_block: bytes | memoryview) -> str | None:
     """Who wrote a volume, by its first block: "tapeloom", a foreign program's name, or None where nothing is known.
 
-    None does not mean that the volume is empty.
+    None does not mean that the volume is empty. The signs stand in public documents: of tar, ustar and cpio in POSIX
+    (pax), and of tar before it its checksum; of Amanda in amanda's media format; of Bareos and Bacula in their block
+    headers' ids; of dump in protocols/dumprestore.h; of LTFS in SNIA's "LTFS Format Specification", whose two
+    partitions begin with one VOL1 label, an XML label behind it; of ANSI and IBM labels in ANSI X3.27. NetBackup and
+    Storage Protect (TSM) publish no sign of their own: with standard labels they are an ANSI or IBM label.
     """
-    block = bytes(first_block[:512])
+    block = bytes(first_block[:_TAR_HEADER_BYTES])
     if block.startswith(_FIRST_LINE.encode()):
         return "tapeloom"
     if block.startswith(b"VOL1") and block[_LTFS_AT : _LTFS_AT + 4] == b"LTFS":
         return "LTFS"
-    return next((name for at, sign, name in _SIGNS if block[at : at + len(sign)] == sign), None)
+    if block.lstrip().startswith(b"<?xml") and any(root in block for root in _LTFS_ROOTS):
+        return "LTFS"
+    found = next((name for at, sign, name in _SIGNS if block[at : at + len(sign)] == sign), None)
+    return found or ("tar" if _is_old_tar(block) else None)
+
+
+def _is_old_tar(block: bytes) -> bool:
+    """A header without a magic number, of tar as it was before POSIX: the sum of its bytes, with blanks in the place
+    of the sum."""
+    said = block[_TAR_CHECKSUM].strip(b" \0")
+    if len(block) < _TAR_HEADER_BYTES or not block[0] or not said or any(digit not in b"01234567" for digit in said):
+        return False
+    return int(said, 8) == sum(block) - sum(block[_TAR_CHECKSUM]) + 8 * ord(" ")

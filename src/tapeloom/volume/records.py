@@ -24,6 +24,8 @@ RECORD_BYTES_MAX = 512 * MIB
 """A reader does not put together, nor inflate, a record of more: some ten million runs."""
 
 _RUNS_AT_A_TIME = 8192
+_LEFT_OUT = {"catalog", "pool", "barcode"}
+"""Fields that a record does not have where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStart:
-    """The label of a volume, as a record."""
+    """The label of a volume, as a record. `pool` and `barcode` are None where nobody has said."""
 
     volume: UUID
     label: str
@@ -60,11 +62,13 @@ class VolumeStart:
     written_at: int
     software: str
     format: int = 1
+    pool: str | None = None
+    barcode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobStart:
-    """An agent begins to write. `streams` are the names of its sources."""
+    """An agent begins to write. `streams` are the names of its sources; `catalog` see `tapeloom.volume.telling`."""
 
     job: UUID
     agent: str
@@ -73,6 +77,7 @@ class JobStart:
     drive: str
     started_at: int
     streams: tuple[str, ...]
+    catalog: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +102,7 @@ class Checkpoint(_WithRuns):
     job: UUID
     agent: str
     number: int
+    catalog: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -115,6 +121,7 @@ class JobEnd:
     agent: str
     status: str
     objects: tuple[Ended, ...]
+    catalog: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 Record = VolumeStart | JobStart | Checkpoint | VolumeEnd | JobEnd
@@ -184,7 +191,7 @@ def encode(
 
 def _json(record: Record) -> Iterator[bytes]:
     """The record's text piece by piece: a million runs never stand in memory as text or as Python numbers."""
-    plain = {name: _plain(value) for name, value in _scalars(record).items()}
+    plain = {name: _plain(value) for name, value in _scalars(record).items() if value or name not in _LEFT_OUT}
     if not isinstance(record, _WithRuns):
         yield _dumps(plain)
         return
@@ -316,6 +323,8 @@ def _volume_start(fields: Mapping[str, Any]) -> VolumeStart:
         written_at=int(fields["written_at"]),
         software=fields["software"],
         format=int(fields["format"]),
+        pool=fields.get("pool"),
+        barcode=fields.get("barcode"),
     )
 
 
@@ -328,13 +337,19 @@ def _job_start(fields: Mapping[str, Any]) -> JobStart:
         drive=fields["drive"],
         started_at=int(fields["started_at"]),
         streams=tuple(fields["streams"]),
+        catalog=fields.get("catalog", {}),
     )
 
 
 def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
     objects, runs = _entries(fields)
     return Checkpoint(
-        job=UUID(fields["job"]), agent=fields["agent"], number=int(fields["number"]), objects=objects, runs=runs
+        job=UUID(fields["job"]),
+        agent=fields["agent"],
+        number=int(fields["number"]),
+        objects=objects,
+        runs=runs,
+        catalog=fields.get("catalog", {}),
     )
 
 
@@ -361,7 +376,11 @@ def _ended(items: Iterable[Mapping[str, Any]]) -> tuple[Ended, ...]:
 
 def _job_end(fields: Mapping[str, Any]) -> JobEnd:
     return JobEnd(
-        job=UUID(fields["job"]), agent=fields["agent"], status=fields["status"], objects=_ended(fields["objects"])
+        job=UUID(fields["job"]),
+        agent=fields["agent"],
+        status=fields["status"],
+        objects=_ended(fields["objects"]),
+        catalog=fields.get("catalog", {}),
     )
 
 

@@ -4,20 +4,25 @@ objects."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 from uuid import UUID
 
 import numpy as np
 
 from tapeloom.device import Device
 from tapeloom.errors import DeviceError, EndOfMedium, PositionLost
+from tapeloom.health import Health
 from tapeloom.volume import runs as run_tables
+from tapeloom.volume.condition import Condition
 from tapeloom.volume.header import Crc32c
-from tapeloom.volume.mounting import Mounted, Shelf, mount_for_append
+from tapeloom.volume.labelling import stands_at
+from tapeloom.volume.mounting import Mounted, Shelf, Where, mount_for_append
 from tapeloom.volume.records import Checkpoint, Ended, Entry, JobEnd, JobStart, Record, VolumeEnd, encode
 from tapeloom.volume.runs import BLOCKS, OBJECT, Runs
+from tapeloom.volume.waiting import Waiting
 
 SEAM_TRIES = 3
 """Near the end of the tape a drive refuses every other write, and takes the next: so does the st driver of Linux."""
@@ -52,8 +57,21 @@ class Ledger(Shelf, Protocol):
 
     def volume_full(self, volume: UUID) -> None: ...
 
+    def health(self, volume: UUID, drive: str, health: Health) -> None:
+        """What the drive told of itself and of this volume, at the end of a mount."""
+
     def runs_on(self, volume: UUID) -> tuple[list[Entry], Runs]:
         """Everything that has a receipt on this volume, in order of position."""
+
+    def told_at_start(self, volume: UUID) -> dict[str, Any]:
+        """For the field `catalog` of a record (FORMAT.md): what is known before this job, and before its first block
+        on this volume."""
+
+    def told(self, objects: Iterable[UUID]) -> dict[str, Any]:
+        """The same, of some objects."""
+
+    def told_at_end(self) -> dict[str, Any]:
+        """The same, of all objects of this job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +89,30 @@ class Errand:
 
 
 class VolumeWriter:
-    """See `tapeloom.runtime.media.Tape` for the contract. Belongs to its agent's thread."""
+    """See `tapeloom.runtime.media.Tape` for the contract. Belongs to its agent's thread.
 
-    def __init__(self, device: Device, errand: Errand, ledger: Ledger, whose: Callable[[int], Whose], crc: Crc32c):
+    `passed` says which cartridges were left alone, and why, `condition` what the drive said of its health.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        errand: Errand,
+        ledger: Ledger,
+        whose: Callable[[int], Whose],
+        crc: Crc32c,
+        where: Where,
+        waiting: Waiting | None = None,
+    ):
         self._device = device
         self._errand = errand
         self._ledger = ledger
         self._whose = whose
         self._crc = crc
+        self._where = where
+        self.waiting = waiting or Waiting()
+        self.passed: list[str] = []
+        self.condition = Condition(device, ledger.health)
         self._volume: Mounted | None = None
         self._pending: list[Runs] = []
         self._written: dict[int, int] = {}
@@ -120,6 +154,7 @@ class VolumeWriter:
         self._write_if_room(self._job_end(whole))
         self._receipt(runs, recorded=recorded)
         self._ledger.append_ends(self._mounted.id, self._errand.agent)
+        self.condition.ends()
 
     def failure(self, status: int) -> DeviceError:
         return self._device.failure(status, f"write at position {self.position}")
@@ -142,17 +177,12 @@ class VolumeWriter:
 
     def _begin_on(self, previous: Mounted | None) -> None:
         errand = self._errand
-        self._volume = mount_for_append(
-            self._device,
-            self._ledger,
-            block_bytes=errand.block_bytes,
-            software=errand.software,
-            previous=previous,
-            crc=self._crc,
-        )
+        self._volume = self.waiting.when_there(self._device, partial(self._mounted_now, previous))
         self.position = self._volume.position
         self._checkpoints = 0
         self._ledger.appending(self._volume.id, errand.agent, self.position)
+        self.condition.begins(self._volume.id, self._volume.label)
+        stands_at(self._device, self.position)
         self._write(
             JobStart(
                 job=errand.job,
@@ -162,12 +192,26 @@ class VolumeWriter:
                 drive=self._device.name,
                 started_at=errand.started_at,
                 streams=errand.streams,
+                catalog=self._ledger.told_at_start(self._volume.id),
             )
+        )
+
+    def _mounted_now(self, previous: Mounted | None) -> Mounted:
+        return mount_for_append(
+            self._device,
+            self._ledger,
+            where=self._where,
+            block_bytes=self._errand.block_bytes,
+            software=self._errand.software,
+            previous=previous,
+            crc=self._crc,
+            passed=self.passed,
         )
 
     def _put_away_full(self) -> None:
         self._ledger.append_ends(self._mounted.id, self._errand.agent)
         self._ledger.volume_full(self._mounted.id)
+        self.condition.ends()
         self._device.unload()
 
     def _take_pending(self) -> Runs:
@@ -211,7 +255,14 @@ class VolumeWriter:
         objects, local = self._entries(runs)
         number = self._checkpoints
         self._checkpoints += 1
-        return Checkpoint(job=self._errand.job, agent=self._errand.agent, number=number, objects=objects, runs=local)
+        return Checkpoint(
+            job=self._errand.job,
+            agent=self._errand.agent,
+            number=number,
+            objects=objects,
+            runs=local,
+            catalog=self._ledger.told(entry.id for entry in objects),
+        )
 
     def _volume_end(self, runs: Runs) -> VolumeEnd:
         before, runs_before = self._ledger.runs_on(self._mounted.id)
@@ -252,6 +303,7 @@ class VolumeWriter:
             agent=self._errand.agent,
             status="complete" if well else "partial",
             objects=tuple(objects),
+            catalog=self._ledger.told_at_end(),
         )
 
     def _blocks(self, record: Record) -> Sequence[bytes]:

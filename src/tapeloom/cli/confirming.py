@@ -1,0 +1,38 @@
+"""Asking before something is done that is not taken back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tapeloom.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def asks_first(verb: F) -> F:
+    """The option --yes."""
+    return click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nothing is done without it.")(verb)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Comes back where the answer is yes. UsageError: there is nobody to ask."""
+    if not yes:
+        _somebody_there(question)
+        click.confirm(question, abort=True, err=True)
+
+
+def confirm_by_name(question: str, name: str, yes: bool) -> bool:
+    """Whether somebody has typed `name`, so that nobody says yes by habit."""
+    if yes:
+        return True
+    _somebody_there(question)
+    return bool(click.prompt(f"{question} Type {name} to say so", err=True) == name)
+
+
+def _somebody_there(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask on: --yes says so. Nothing was done")

@@ -1,0 +1,123 @@
+"""Scenes of the command line in a guest: a configuration in a folder of its own, data, and what is to be seen."""
+
+from __future__ import annotations
+
+import compileall
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import tapeloom
+from quickstart import ASK, PROMPT
+from tapeguest import Guest, Result
+from tapeguest.boot import Running
+
+KIB = 1024
+WAITING_SECONDS = 60
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + WAITING_SECONDS
+    while not happened():
+        assert time.monotonic() < end, f"for {WAITING_SECONDS} s in vain: {what}"
+        time.sleep(0.02)
+
+
+def set_up(guest: Guest) -> None:
+    """Once for each guest: what `Scene.run` needs."""
+    if guest.run(["test", "-p", str(PROMPT)]).status != 0:
+        compileall.compile_dir(Path(tapeloom.__file__).parent, quiet=1)
+        server = shlex.join([sys.executable, str(Path(__file__).with_name("quickstart.py"))])
+        ready = f"setsid {server} > /tmp/quickstart 2>&1 & while [ ! -p {PROMPT} ]; do kill -0 $! || exit 1; done"
+        result = guest.run(f"{ready}; exit 0")
+        assert result.status == 0, guest.run("cat /tmp/quickstart").output
+
+
+class Scene:
+    """A configuration "tapeloom.toml" with its state and its sources in a folder that host and guest share.
+
+    Parameters
+    ----------
+    sources : bytes of the one file that each has.
+    agents : text of the groups; `drives`: the rest of [drives].
+    """
+
+    def __init__(
+        self,
+        guest: Guest,
+        name: str,
+        *,
+        drives: dict[str, str],
+        sources: dict[str, int],
+        agents: str,
+        block: str = "64KiB",
+        memory: str = "8MiB",
+    ):
+        set_up(guest)
+        self.guest = guest
+        self.folder = guest.folder / name
+        self.folder.mkdir()
+        self._drives, self._agents, self._block, self._memory = drives, agents, block, memory
+        self._sources = list(sources)
+        self._count = 0
+        for source, size in sources.items():
+            self.put(source, size)
+        self.configure()
+
+    def configure(self, agents: str | None = None, drives: dict[str, str] | None = None, state: str = "state") -> None:
+        """Writes the configuration anew."""
+        lines = ["[server]", f'state = "{state}"', f'block = "{self._block}"', f'memory = "{self._memory}"', "[drives]"]
+        lines += [f'{name} = "{node}"' for name, node in (drives or self._drives).items()]
+        lines += ["[sources]", *(f'{source} = "data/{source}"' for source in self._sources)]
+        (self.folder / "tapeloom.toml").write_text("\n".join(lines) + "\n" + (agents or self._agents))
+
+    def put(self, source: str, size: int, seed: int = 0) -> None:
+        """Data of a source: noise, another one for each seed."""
+        folder = self.folder / "data" / source
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "file").write_bytes(Random(f"{source} {seed}").randbytes(size))
+
+    def start(self, *words: str, wrapped: str = "{}") -> Running:
+        """A command line on its way. `wrapped`: shell words around it."""
+        self._count += 1
+        request = self.folder / f"{self._count}.request"
+        request.write_text(json.dumps(["-c", str(self.folder / "tapeloom.toml"), *words]))
+        return self.guest.start(wrapped.format(f"bash -c {shlex.quote(ASK)}"), env={"REQUEST": str(request)})
+
+    def run(self, *words: str, status: int = 0) -> str:
+        """What a command line says."""
+        return self.ended(self.start(*words).wait(), status)
+
+    @staticmethod
+    def ended(result: Result, status: int = 0) -> str:
+        assert result.status == status, result.output
+        assert "bug in tapeloom" not in result.output
+        return result.output
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        output = self.run(*words, "--json", status=status)
+        return json.loads(output[min(at for at in (output.find("[\n"), output.find("{\n")) if at >= 0) :])
+
+    def copies(self) -> dict[tuple[str, str], str]:
+        """Status of each copy of the newest object of each source, by source and agent."""
+        found: dict[tuple[str, str], str] = {}
+        for one in self.json("objects"):
+            for copy in one["copies"]:
+                found[one["source"], copy["agent"]] = copy["status"]
+        return found
+
+    def restored(self, source: str, *words: str) -> bool:
+        """Whether it comes back as it is; `words` choose the copy."""
+        self._count += 1
+        target = self.folder / f"out{self._count}"
+        self.run("restore", source, "--to", str(target), *words)
+        return self.same(source, target)
+
+    def same(self, source: str, target: Path) -> bool:
+        came = [path for path in target.rglob("file") if path.is_file()]
+        return [path.read_bytes() for path in came] == [(self.folder / "data" / source / "file").read_bytes()]
