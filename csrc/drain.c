@@ -15,6 +15,11 @@ enum tl_drain_status tl_drain_nowait(const struct tl_arena *a, uint32_t cursor, 
 
 enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, uint32_t *slot)
 {
+    return tl_drain_until(a, cursor, slot, TL_FOREVER);
+}
+
+enum tl_drain_status tl_drain_until(const struct tl_arena *a, uint32_t cursor, uint32_t *slot, int64_t deadline_ns)
+{
     const struct tl_cursor *c = tl_cursor_of(a, cursor);
     struct tl_agent *g = tl_agent_of(a, c->agent);
     uint64_t position;
@@ -31,6 +36,8 @@ enum tl_drain_status tl_drain_next(const struct tl_arena *a, uint32_t cursor, ui
             return TL_DRAIN_END;
         if (atomic_load(&g->detached))
             return TL_DRAIN_STOPPED;
-        tl_agent_wait(a, c->agent, TL_SLEEP_ANY, TL_FOREVER);
+        if (deadline_ns != TL_FOREVER && tl_now_ns() >= deadline_ns)
+            return TL_DRAIN_LATE;
+        tl_agent_wait(a, c->agent, TL_SLEEP_ANY, deadline_ns);
     }
 }

@@ -16,29 +16,35 @@
 #define TAPE_MAJOR 9u
 #define NO_REWIND 128u /* this bit of the minor number */
 
-int tl_st_do(const struct tl_st *st, short op, int count)
+/* 0 or an errno. EINTR comes before anything was sent. So does ENOSPC: a block from the driver's buffer, which it sends
+ * first, has met early warning. It says that once, and whether the block is on tape, the position tells. */
+static int ask_driver(struct tl_st *st, unsigned long request, void *argument)
 {
-    struct mtop call = {.mt_op = op, .mt_count = count};
-    int result;
+    int result, late = 0;
 
     do
-        result = ioctl(st->fd, MTIOCTOP, &call);
-    while (result && errno == EINTR); /* it comes before anything was sent */
+        result = ioctl(st->fd, request, argument);
+    while (result && (errno == EINTR || (errno == ENOSPC && !late++)));
+    if (late && st->writing)
+        st->near_end = true;
     return result ? errno : 0;
 }
 
-int tl_st_where(const struct tl_st *st, uint64_t *position)
+int tl_st_do(struct tl_st *st, short op, int count)
+{
+    struct mtop call = {.mt_op = op, .mt_count = count};
+
+    return ask_driver(st, MTIOCTOP, &call);
+}
+
+int tl_st_where(struct tl_st *st, uint64_t *position)
 {
     struct mtpos here;
-    int result;
+    int error = ask_driver(st, MTIOCPOS, &here);
 
-    do
-        result = ioctl(st->fd, MTIOCPOS, &here);
-    while (result && errno == EINTR);
-    if (result)
-        return errno;
-    *position = (uint64_t)here.mt_blkno;
-    return 0;
+    if (!error)
+        *position = (uint64_t)here.mt_blkno;
+    return error;
 }
 
 long tl_st_gstat(const struct tl_st *st)
@@ -54,12 +60,19 @@ int tl_st_refused(struct tl_st *st, int status, int error)
     return status;
 }
 
+void tl_st_forget_writing(struct tl_st *st)
+{
+    if (tl_st_do(st, MTUNLOCK, 1)) /* a late error of the driver comes before anything else */
+        tl_st_do(st, MTUNLOCK, 1);
+}
+
 int tl_st_ended(struct tl_st *st, int error)
 {
     uint64_t here = 0;
     long gstat = tl_st_gstat(st);
     int lost = tl_st_where(st, &here);
 
+    tl_st_forget_writing(st);
     st->over = TL_ERR_IO;
     if (error == ENOMEDIUM || GMT_DR_OPEN(gstat))
         st->over = TL_ERR_NO_MEDIUM;

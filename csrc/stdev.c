@@ -31,6 +31,7 @@ static int check_place(struct tl_st *st)
     if (here == st->position)
         return TL_OK;
     st->over = TL_ERR_POSITION_LOST;
+    tl_st_forget_writing(st);
     return tl_st_refused(st, TL_ERR_POSITION_LOST, 0);
 }
 
@@ -124,13 +125,13 @@ static int at_end(struct tl_st *st)
     return TL_END_OF_DATA;
 }
 
-/* Just behind a write, and on a blank tape, the driver has one EIO for the end of data and for a block that cannot be read.
- * Spacing tells: it moves nothing at the end, and says so. */
+/* Just behind a write, and on a blank tape, the driver has one EIO for the end of data, for a block that cannot be read and
+ * for another tape. Spacing tells: it moves nothing at the end, and says so. */
 static bool ends_here(struct tl_st *st)
 {
     uint64_t here;
 
-    if (st->end == st->position || GMT_EOD(tl_st_gstat(st)))
+    if (GMT_EOD(tl_st_gstat(st)))
         return true;
     if (tl_st_where(st, &here) || here != st->position)
         return false;

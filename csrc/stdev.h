@@ -8,7 +8,8 @@
  * That block is given to it again: EARLY_WARNING comes with the block after the one that met it, and from then on with
  * each one, until the tape refuses: END_OF_MEDIUM.
  *
- * A mount is over with its first failure that leaves the position in doubt: every call has that status until TL_ST_LOAD.
+ * A mount is over with its first failure that leaves the position in doubt: every call has that status until TL_ST_LOAD, and
+ * the driver, which would write a filemark wherever the tape is now, is made to forget that it was writing.
  *
  * All else that such a drive can be asked goes through `control`, one operation and one flat structure each. */
 #ifndef TL_STDEV_H

@@ -27,10 +27,10 @@ struct tl_st {
 };
 
 /* One operation of MTIOCTOP. Returns 0 or an errno. */
-int tl_st_do(const struct tl_st *st, short op, int count);
+int tl_st_do(struct tl_st *st, short op, int count);
 
 /* MTIOCPOS. Returns 0 or an errno. */
-int tl_st_where(const struct tl_st *st, uint64_t *position);
+int tl_st_where(struct tl_st *st, uint64_t *position);
 
 /* mt_gstat of MTIOCGET, 0 where it fails. Takes a late error of the driver with it: only where none can be waiting. */
 long tl_st_gstat(const struct tl_st *st);
@@ -51,6 +51,11 @@ uint64_t tl_st_file_number(struct tl_st *st);
 
 /* Notes a failure without ending the mount. */
 int tl_st_refused(struct tl_st *st, int status, int error);
+
+/* The driver writes a filemark where it believes that it is behind a written block when the tape moves or the node is
+ * closed, though a write failed because there is another tape in the drive: at that one's beginning, before all that is on
+ * it. It forgets by most operations; this one moves nothing, and unlocks a door that is not locked. */
+void tl_st_forget_writing(struct tl_st *st);
 
 /* Notes that the mount is over, by what drive and position say. Returns the status. */
 int tl_st_ended(struct tl_st *st, int error);

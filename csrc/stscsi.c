@@ -22,8 +22,10 @@ int tl_st_send(struct tl_st *st, const uint8_t *cdb, uint32_t cdb_bytes, int dir
             return error;
         if (out->asc == 0x28)
             st->facts.changes++;
-        if (st->mounted && !st->over && (out->asc == 0x28 || out->asc == 0x29))
+        if (st->mounted && !st->over && (out->asc == 0x28 || out->asc == 0x29)) {
             st->over = TL_ERR_POSITION_LOST;
+            tl_st_forget_writing(st);
+        }
     }
     return 0;
 }

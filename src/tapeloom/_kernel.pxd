@@ -118,13 +118,18 @@ cdef extern from "lack.h" nogil:
     uint32_t tl_agent_lack(const tl_arena *a, uint32_t agent, tl_lack *lack, uint32_t max)
 
 
+cdef extern from "wait.h" nogil:
+    int64_t tl_now_ns()
+
+
 cdef extern from "drain.h" nogil:
     enum:
         TL_DRAIN_BLOCK
         TL_DRAIN_END
         TL_DRAIN_STOPPED
+        TL_DRAIN_LATE
     int tl_drain_nowait(const tl_arena *a, uint32_t cursor, uint32_t *slot)
-    int tl_drain_next(const tl_arena *a, uint32_t cursor, uint32_t *slot)
+    int tl_drain_until(const tl_arena *a, uint32_t cursor, uint32_t *slot, int64_t deadline_ns)
 
 
 cdef extern from "feed.h" nogil:

@@ -14,6 +14,7 @@ import numpy as np
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
@@ -27,6 +28,7 @@ from tapeloom._kernel cimport *
 from tapeloom.errors import BlockDamaged, NoReaders, Stopped, TapeloomError
 
 FOREVER = np.iinfo(np.int64).max
+cdef int64_t SIGNALS_NS = 200_000_000  # how long at most one who waits for a block does not hear a signal
 
 STREAM_PLAN = np.dtype([("quota", "<u4"), ("cap", "<u4"), ("segment_slots", "<u4")])
 CURSOR_PLAN = np.dtype([("stream", "<u4"), ("agent", "<u4")])
@@ -722,8 +724,12 @@ cdef class Drain:
         cdef int status
         self._let_go()
         if wait:
-            with nogil:
-                status = tl_drain_next(self.arena.view.arena, self.cursor, &slot)
+            while True:
+                with nogil:
+                    status = tl_drain_until(self.arena.view.arena, self.cursor, &slot, tl_now_ns() + SIGNALS_NS)
+                if status != TL_DRAIN_LATE:
+                    break
+                PyErr_CheckSignals()  # who waits for a cartridge may press Ctrl-C
         else:
             status = tl_drain_nowait(self.arena.view.arena, self.cursor, &slot)
         if status == TL_DRAIN_STOPPED:

@@ -10,6 +10,7 @@
      |    +-- NoMedium
      |    |    +-- NotReady         it is being loaded, or calibrated: ask again
      |    |    +-- VolumeWanted     a cartridge that is not there: who waits for it goes on when it is put in
+     |    |         +-- VolumeBusy  it is in another drive of this process, and nobody has to put it in
      |    +-- WriteProtected
      |    +-- EndOfMedium     a write met the physical end
      |    +-- EndOfData       a read or a positioning went beyond what is recorded
@@ -109,6 +110,10 @@ class NotReady(NoMedium):
 
 class VolumeWanted(NoMedium):
     exit_status = 3
+
+
+class VolumeBusy(VolumeWanted):
+    pass
 
 
 class WriteProtected(DeviceError):

@@ -92,8 +92,8 @@ _TABLE: Final = """
 27 Wd  power supply failure; have the drive's power supply looked at
 28 Wd  power consumption; the drive takes more power than it should: call the vendor
 29 Wd  drive preventive maintenance required; call the vendor
-30 Cd  hardware A; reset the drive; where that does not help, call the vendor
-31 Cd  hardware B; switch the drive off and on; where that does not help, call the vendor
+30 Cd  hardware A; reset the drive, and where that does not help call the vendor
+31 Cd  hardware B; switch the drive off and on, and where that does not help call the vendor
 32 Wd  primary interface; look at the cable between host and drive
 33 Cd  eject media; take the cartridge out, put it in again, and do it again
 34 Wd  microcode update failed; get the right firmware, and load it again

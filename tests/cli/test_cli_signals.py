@@ -71,3 +71,32 @@ def test_further_signals_do_not_wait_for_a_drive_that_hangs(fed: Site) -> None:
     fed.good("backup")
     assert [one["status"] for one in fed.good("jobs", "--json").json] == ["interrupted", "complete"]
     fed.good("verify")
+
+
+def test_waiting_for_a_cartridge_ends(site: Site) -> None:
+    site.good("backup")
+    tape = site.folder / "tapes" / "R1" / "R1-0001.index"
+    tape.rename(site.folder / "away")
+    refused = site.run("restore", "docs", "--to", str(site.folder / "out"), "--copy", "BMA1", "--no-wait")
+    assert refused.status == 3
+    assert refused.err.startswith("tapeloom: volume R1-0001 is wanted: ")
+    assert len(refused.err.splitlines()) == 1
+    process = site.start("restore", "docs", "--to", str(site.folder / "out"), "--copy", "BMA1")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Waiting: volume R1-0001 is wanted: ")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "tapeloom: interrupted\n")
+
+
+def test_a_cartridge_that_comes_ends_the_waiting(site: Site) -> None:
+    site.good("backup")
+    tape, away = site.folder / "tapes" / "R1" / "R1-0001.index", site.folder / "away"
+    tape.rename(away)
+    process = site.start("verify", "docs", "--copy", "BMA1")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Waiting: volume R1-0001 is wanted: ")
+    away.rename(tape)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert "every checksum is right" in out

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from cli_world import CONFIGURATION, Site
 
+from tapeloom.catalog import Catalog, VolumeState
 from tapeloom.cli import confirming
 from tapeloom.device import open_drive
+from tapeloom.errors import DeviceError
+from tapeloom.ident import new_id
 
 POOLED = CONFIGURATION.replace("[sources]", '[pools]\ndaily = "1ms"\nlong = "9d"\n\n[sources]').replace(
     "[backup.nightly.BMA1]", '[backup.nightly]\npool = "daily"\n\n[backup.nightly.BMA1]'
@@ -137,3 +140,76 @@ def test_volumes_shows_when_they_expire(pooled: Site) -> None:
     assert found["R1-0001"]["expires"] is not None
     assert found["R2-0001"]["expires"] is None
     assert found["R1-0001"]["bytes"] > 0
+
+
+def test_a_label_is_a_name_that_can_be_typed(pooled: Site) -> None:
+    pooled.good("label", "A", "--drive", "R1")
+    for name in ("", "../x", "A#1", "a\nb", "\x1b[31m", "x" * 3000):
+        refused(pooled, "relabel", "A", name, "--yes", says="cannot be a label or a barcode")
+        refused(pooled, "relabel", "A", "--barcode", name, "--yes", says="cannot be a label or a barcode")
+        refused(pooled, "label", "B", "--drive", "R1", "--barcode", name, says="cannot be a label or a barcode")
+    pooled.good("label", "B", "--drive", "R1")
+    refused(pooled, "relabel", "A", "B", "--yes", says="there is a volume B already")
+    assert states(pooled) == {"A": "appendable", "B": "appendable"}
+
+
+def test_a_volume_that_this_catalog_does_not_know_is_not_overwritten_by_a_script(pooled: Site) -> None:
+    """It may be the only copy, and the catalog the one that is lost."""
+    pooled.good("backup")
+    (pooled.folder / "state").rename(pooled.folder / "lost")
+    tape = pooled.folder / "tapes" / "R1" / "R1-0001.tape"
+    before = tape.read_bytes()
+    words = ("label", "R1-0001", "--drive", "R1", "--overwrite-foreign")
+    for more in ((), ("--yes",)):
+        refused(
+            pooled,
+            *words,
+            *more,
+            says="which this catalog does not know: it is left alone; `tapeloom import`",
+            status=3,
+        )
+    assert tape.read_bytes() == before
+
+
+def test_a_label_that_was_begun_on_foreign_data_is_written_in_the_end(
+    pooled: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign(pooled)
+    words = ("label", "THEIRS", "--drive", "R1", "--overwrite-foreign", "--yes")
+
+    def fails(drive: object, block: bytes) -> None:
+        raise DeviceError("the drive does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("tapeloom.device.native.NativeDrive.write", fails)
+        assert pooled.run(*words).status != 0
+    assert states(pooled) == {"THEIRS": "appendable"}
+    refused(pooled, "label", "THEIRS", "--drive", "R1", says="holds data of Amanda: it is left alone", status=3)
+    assert pooled.good(*words).out == "THEIRS: appendable, pool default, cartridge THEIRS of R1\n"
+
+
+def test_a_job_that_wrote_while_somebody_was_asked(pooled: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    pooled.good("label", "A", "--drive", "R1", "--pool", "daily")
+    monkeypatch.setattr("tapeloom.cli.handling.confirm", lambda question, yes: pooled.good("backup"))
+    refused(pooled, "relabel", "A", says="volume A holds 4 copies that count", status=3)
+    assert states(pooled)["A"] == "appendable"
+
+
+def test_a_volume_of_which_only_other_tapes_tell_is_not_freed(pooled: Site) -> None:
+    """A catalog that was made again from one tape knows that others are there, and nothing of what is on them."""
+    pooled.good("backup")
+    with Catalog.open(pooled.folder / "state") as catalog:
+        catalog.add_volume(new_id(), label="V", drive="R1", cartridge="V", block_bytes=16384, end_position=900)
+        catalog.set_volume_state(catalog.volume("V").id, VolumeState.UNKNOWN)
+    for words in (("scratch", "V", "--reason", "old", "--yes"), ("relabel", "V", "--yes")):
+        refused(pooled, *words, says="nobody knows what is on volume V: `tapeloom import --volume V` reads it")
+
+
+def test_labelling_all_passes_over_a_volume_of_another_drive(pooled: Site) -> None:
+    pooled.good("label", "A", "--drive", "R1")
+    (pooled.folder / "tapes" / "R2").mkdir()
+    for part in ("index", "tape"):
+        (pooled.folder / "tapes" / "R1" / f"A.{part}").rename(pooled.folder / "tapes" / "R2" / f"A.{part}")
+    said = pooled.good("label", "--drive", "R2")
+    assert "cartridge A in drive R2 is volume A already: it is left alone" in said.err
+    refused(pooled, "label", "B", "--drive", "R2", "--barcode", "", says="cannot be a label or a barcode")

@@ -16,6 +16,8 @@ from tapeloom.device import Device, Trouble
 
 Opener = Callable[..., Device]
 
+collect_ignore = []
+
 
 if "TAPELOOM_GUEST" in os.environ:
     from guest_drive import open_st
@@ -23,6 +25,7 @@ if "TAPELOOM_GUEST" in os.environ:
     DRIVES: dict[str, Opener] = {"st": open_st}
 else:
     DRIVES = {"vtape": open_vtape, "memory": open_memory, "modelled": open_modelled, "aside": open_aside}
+    collect_ignore += ["test_device_st_doubt.py", "test_device_st_faults.py"]
 
 
 @pytest.fixture(params=DRIVES)

@@ -84,6 +84,14 @@ class TestProcess:
                 folder = f"/proc/{aside_of(drive).pid}/fd"
                 assert str(mine) not in [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
 
+    def test_it_runs_nothing_that_the_environment_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        package = tmp_path / "encodings"
+        package.mkdir()
+        (package / "__init__.py").write_text("raise SystemExit(7)")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        with open_drive("memory:", name="R1", aside=True) as drive:
+            assert aside_of(drive).gone() is False
+
     def test_it_is_small(self, drive: Device) -> None:
         assert int(status_of(aside_of(drive).pid)["VmRSS"].split()[0]) < 24 * 1024
 
@@ -113,6 +121,13 @@ class TestProcess:
         with pytest.raises(UsageError, match="closed"):
             drive.write(b"x")
         drive.close()
+
+    def test_an_abandoned_one_has_let_go_of_its_drive_once_it_is_closed(self, tmp_path: Path) -> None:
+        for _ in range(5):
+            drive = open_drive(f"vtape:{tmp_path}", name="R1", aside=True)
+            aside_of(drive).abandon()
+            drive.close()
+            assert not Path(f"/proc/{aside_of(drive).pid}").exists()
 
 
 class TestOpening:

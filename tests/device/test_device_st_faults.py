@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from device_facts import BLOCK, block, new_cartridge, place, read_all
-
-from tapeloom.device import UNNAMED, Device, Status, open_drive
-from tapeloom.errors import DeviceError, NoMedium, NotReady, PositionLost, WriteProtected
-
-if "TAPELOOM_GUEST" not in os.environ:
-    pytest.skip("a real drive: tests/guest runs this in its guest", allow_module_level=True)
-
 from guest_drive import NODE, open_st
 from tapeguest import Control
 from tapeguest import control as target
 
+from tapeloom.device import UNNAMED, Device, Status, open_drive
 from tapeloom.device.st import READ_ATTRIBUTE, StDrive
+from tapeloom.errors import DeviceError, NoMedium, NotReady, PositionLost, WriteProtected
 
 
 @pytest.fixture

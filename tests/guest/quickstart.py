@@ -14,14 +14,22 @@ from typing import NoReturn
 import tapeloom
 
 PROMPT = Path("/tmp/tapeloom-prompt")
-UNUSED = {"tapeloom.__main__", "tapeloom._devio_build"}
+UNUSED = (
+    "tapeloom._devio_build",
+    "tapeloom.agent",
+    "tapeloom.ops.bench",
+    "tapeloom.ops.demo",
+    "tapeloom.picture",
+    "tapeloom.plan",
+    "tapeloom.seal",
+)
 ASK = f'f=/tmp/answer.$$; mkfifo $f; echo "$$ $f $REQUEST" > {PROMPT}; read status < $f; exit $status'
 """For a shell: has the command line in the file $REQUEST run, a list in JSON, and ends as it ends."""
 
 
 def main() -> NoReturn:
     for module in pkgutil.walk_packages(tapeloom.__path__, "tapeloom."):
-        if module.name not in UNUSED:
+        if not module.name.startswith(UNUSED):
             importlib.import_module(module.name)
     os.mkfifo(PROMPT)
     with open(os.open(PROMPT, os.O_RDWR)) as prompt:

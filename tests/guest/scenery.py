@@ -12,13 +12,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import tapeloom
 from quickstart import ASK, PROMPT
 from tapeguest import Guest, Result
 from tapeguest.boot import Running
 
+import tapeloom
+
 KIB = 1024
-WAITING_SECONDS = 60
+WAITING_SECONDS = 120
+COMMAND_SECONDS = 300
 
 
 def until(happened: Callable[[], bool], what: str) -> None:
@@ -34,8 +36,17 @@ def set_up(guest: Guest) -> None:
         compileall.compile_dir(Path(tapeloom.__file__).parent, quiet=1)
         server = shlex.join([sys.executable, str(Path(__file__).with_name("quickstart.py"))])
         ready = f"setsid {server} > /tmp/quickstart 2>&1 & while [ ! -p {PROMPT} ]; do kill -0 $! || exit 1; done"
-        result = guest.run(f"{ready}; exit 0")
+        result = guest.run(f"{ready}; exit 0", timeout=COMMAND_SECONDS)
         assert result.status == 0, guest.run("cat /tmp/quickstart").output
+
+
+def json_in(output: str) -> Any:
+    """What is printed behind messages."""
+    return json.loads(output[min(at for at in (output.find("[\n"), output.find("{\n")) if at >= 0) :])
+
+
+def copies_in(outcome: Any) -> dict[tuple[str, str], str]:
+    return {(one["source"], one["agent"]): one["status"] for one in outcome["copies"]}
 
 
 class Scene:
@@ -89,9 +100,14 @@ class Scene:
         request.write_text(json.dumps(["-c", str(self.folder / "tapeloom.toml"), *words]))
         return self.guest.start(wrapped.format(f"bash -c {shlex.quote(ASK)}"), env={"REQUEST": str(request)})
 
+    @property
+    def process(self) -> str:
+        """Number of the process of the command line that was started last."""
+        return (self.folder / f"{self._count}.request.pid").read_text()
+
     def run(self, *words: str, status: int = 0) -> str:
         """What a command line says."""
-        return self.ended(self.start(*words).wait(), status)
+        return self.ended(self.start(*words).wait(COMMAND_SECONDS), status)
 
     @staticmethod
     def ended(result: Result, status: int = 0) -> str:
@@ -100,16 +116,11 @@ class Scene:
         return result.output
 
     def json(self, *words: str, status: int = 0) -> Any:
-        output = self.run(*words, "--json", status=status)
-        return json.loads(output[min(at for at in (output.find("[\n"), output.find("{\n")) if at >= 0) :])
+        return json_in(self.run(*words, "--json", status=status))
 
-    def copies(self) -> dict[tuple[str, str], str]:
-        """Status of each copy of the newest object of each source, by source and agent."""
-        found: dict[tuple[str, str], str] = {}
-        for one in self.json("objects"):
-            for copy in one["copies"]:
-                found[one["source"], copy["agent"]] = copy["status"]
-        return found
+    def backup(self, *words: str, status: int = 0) -> dict[tuple[str, str], str]:
+        """Status of each copy of the job's objects, by source and agent."""
+        return copies_in(self.json("backup", *words, status=status))
 
     def restored(self, source: str, *words: str) -> bool:
         """Whether it comes back as it is; `words` choose the copy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import pytest
 from changer_world import Robot, sense
@@ -113,3 +114,17 @@ def test_a_magazine_over_it() -> None:
     first.put_away()
     first.put_away()
     assert first.loaded() is None
+
+
+def test_a_door_that_is_open_is_no_change_and_no_error() -> None:
+    """Who waits for a cartridge does so while somebody puts it in."""
+    robot = Robot("A00001L9")
+    magazine = Library("L1", changer(robot)).magazine(256)
+    robot.first = [sense(2, 0x04, 0x12)]
+    with pytest.raises(DeviceError):
+        magazine.changes()  # it has never answered
+    before = magazine.changes()
+    robot.first = [sense(2, 0x04, 0x12)]
+    assert magazine.changes() == before
+    robot.elements[1030] = replace(robot.elements[1030], full=True, barcode="NEW")
+    assert magazine.changes() != before

@@ -53,7 +53,8 @@ What does not come back as it was (csrc/FORMAT.md, "A catalog made again"):
 - ids of rows, and the time at which a receipt was entered: that of the record before its filemark stands in its place;
 - reports of jobs;
 - of jobs that no later one tells of: the time of the end, which is that of the last record of their agents;
-- a checkpoint of a job with trouble that has its filemark and no receipt, since the catalog missed it: it counts.
+- a checkpoint of a job that broke off that has its filemark and no receipt, since the catalog missed it: it counts;
+- what drives have told of their health.
 """
 
 
@@ -142,8 +143,16 @@ def canonical(state: Path) -> dict[str, Any]:
                 for row in rows("receipts")
             },
             "appends": {(row["volume"], row["job"], row["agent"]): row["checkpoints"] for row in rows("appends")},
-            "damages": {(copies[row["copy"]], row["volume"], row["first_seq"]): row["harm"] for row in rows("damages")},
+            "damages": {
+                (copies[row["copy"]], row["volume"], row["first_seq"]): (row["last_seq"], row["harm"])
+                for row in rows("damages")
+            },
         }
+
+
+def tables(state: Path) -> set[str]:
+    with closing(sqlite3.connect(state / "catalog.sqlite")) as db:
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def status_of(catalog: dict[str, Any], job: str) -> str | None:
@@ -164,7 +173,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             one, other = rows.get(key), after[table].get(key)
             if table == "jobs" and key in after["untold"] and one and other:
                 one, other = without(one, "ended_at"), without(other, "ended_at")
-            if table == "receipts" and one is None and status_of(before, other["job"]) in ("partial", "interrupted"):
+            if table == "receipts" and one is None and status_of(before, other["job"]) == "interrupted":
                 continue
             if one != other:
                 if isinstance(one, dict) and isinstance(other, dict):

@@ -99,10 +99,10 @@ def test_a_drive_that_hangs_is_not_opened_again(
     back = threading.Event()
     real = rounds.Mounts.place
 
-    def place(self: rounds.Mounts, volume):
+    def place(self: rounds.Mounts, volume, until=None):
         if self._volume_of(volume).drive == "R1":
             back.wait()
-        return real(self, volume)
+        return real(self, volume, until)
 
     monkeypatch.setattr(rounds.Mounts, "place", place)
     monkeypatch.setattr(job, "READING_HUNG_SECONDS", 0.3)

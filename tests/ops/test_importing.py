@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from import_world import DRIVES, ImportWorld, canonical, differences
+from import_world import DRIVES, ImportWorld, canonical, differences, tables
 from ops_world import flip, place_in_file
 
 from tapeloom.catalog import VolumeState
@@ -36,12 +36,19 @@ def test_the_set_is_what_it_is_called(world: ImportWorld) -> None:
         assert {job.kind for job in catalog.jobs()} >= {"backup", "copy", "consolidate"}
 
 
+def test_all_of_a_catalog_is_compared(world: ImportWorld) -> None:
+    """But for what NOT_ON_TAPE says: names of sources are compared with their objects, and health is on no tape."""
+    assert tables(world.state) - canonical(world.state).keys() == {"sources", "drive_health", "volume_health"}
+
+
 def test_all_at_once(world: ImportWorld) -> None:
     before = canonical(world.state)
     world.lose_state()
     result = world.import_()
     assert {row.way for row in result.volumes} == {"tables"}
-    assert differences(before, canonical(world.state)) == []
+    after = canonical(world.state)
+    assert differences(before, after) == []
+    assert after["untold"] == {max(before["jobs"])}, "only of the last one no later one tells the end"
 
 
 @pytest.mark.parametrize("seed", range(2))

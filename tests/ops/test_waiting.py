@@ -35,8 +35,7 @@ def by_hand(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, HandFed]
 
     fed = {"R1"}
     monkeypatch.setattr(backups, "open_configured", opening)
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(waiting.Waiting.__init__, "__kwdefaults__", {"patient": True, "look_seconds": 0.01})
+    monkeypatch.setitem(waiting.Waiting.__init__.__kwdefaults__, "look_seconds", 0.01)
     return opened
 
 

@@ -299,3 +299,66 @@ def test_waiting_ends_when_it_is_told_to(bench: Bench, by_hand: HandFed) -> None
 def test_one_who_is_not_patient_does_not_wait(bench: Bench, by_hand: HandFed) -> None:
     with pytest.raises(VolumeWanted, match=r"^R1 waits"):
         Waiting(patient=False).when_there(by_hand, lambda: bench.mount(by_hand))  # type: ignore[arg-type]
+
+
+def test_a_virtual_tape_whose_index_lost_its_beginning_is_not_blank(bench: Bench, tmp_path: Path) -> None:
+    """All its blocks are still there."""
+    with open_drive(f"vtape:{tmp_path}/R1", name="R1") as drive:
+        bench.mount(drive)
+    index = tmp_path / "R1" / "R1-0001.index"
+    content = bytearray(index.read_bytes())
+    content[4096 + 16] ^= 1
+    index.write_bytes(content)
+    before = (tmp_path / "R1" / "R1-0001.tape").read_bytes()
+    with open_drive(f"vtape:{tmp_path}/R1", name="R1") as drive, Catalog.open(tmp_path / "lost") as other:
+        bench.catalog, mine = other, bench.catalog
+        assert bench.mount(drive).label == "R1-0002"
+        bench.catalog = mine
+    assert "it is not blank" in bench.passed[0]
+    assert (tmp_path / "R1" / "R1-0001.tape").read_bytes() == before
+
+
+def test_a_scratch_volume_with_more_than_its_catalog_knows_is_not_written(bench: Bench, by_hand: HandFed) -> None:
+    """The state folder is an older one: what newer jobs have put there nobody has called scratch."""
+    scratched(bench, by_hand)
+    bench.stack.load("a")
+    bench.stack.to_end_of_data()
+    bench.stack.write(b"of a newer job")
+    bench.stack.write_filemarks()
+    by_hand.insert("a")
+    with pytest.raises(CatalogOlderThanTape, match="no job of this catalog was writing to it"):
+        bench.mount(by_hand)
+    assert bench.catalog.volume("R1-0001").state is VolumeState.SCRATCH
+
+
+def test_a_write_protected_scratch_volume_is_passed_over(bench: Bench, tmp_path: Path) -> None:
+    with open_drive(f"vtape:{tmp_path}/R1", name="R1") as drive:
+        bench.mount(drive)
+        bench.catalog.put_out_of_use(bench.catalog.volume("R1-0001").id, VolumeState.SCRATCH, [])
+        drive.unload()
+        drive.protect("R1-0001")  # type: ignore[attr-defined]
+        assert bench.mount(drive).label == "R1-0002"
+    assert bench.catalog.volume("R1-0001").state is VolumeState.SCRATCH
+    assert "is write-protected" in bench.passed[0]
+
+
+def test_what_comes_while_a_drive_looks_is_not_overlooked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a library that takes minutes, and nothing says again that it is there."""
+    bench.write("AAA", FOREIGN["tar"])
+    monkeypatch.setattr(bench.stack, "makes_cartridges", False, raising=False)
+    unload, came = bench.stack.unload, iter(["BBB"])
+
+    def meanwhile() -> None:
+        unload()
+        if name := next(came, None):
+            bench.stack.new_cartridge(name)
+
+    monkeypatch.setattr(bench.stack, "unload", meanwhile)
+    assert bench.mount(bench.stack).label == "BBB"
+
+
+def test_a_volume_of_another_home_does_not_keep_a_library_from_its_blank_ones(bench: Bench) -> None:
+    bench.mount(bench.stack)
+    bench.stack.unload()
+    assert bench.mount(bench.stack, Where("L1", "daily")).label == "L1-0001"
+    assert "which the catalog has in R1, and not in library L1" in bench.passed[0]

@@ -7,21 +7,23 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
 
 from ..errors import CatalogError, NotFound
-from ..health import Health
 from ..limits import DEFAULT_POOL
 from ..volume import runs as run_tables
 from ..volume.header import Level
 from ..volume.runs import BLOCKS, OBJECT, POSITION, Runs
-from . import beside, condition, damage, shelving, standing
+from . import beside, damage, shelving, standing
 from .database import Database
 from .model import CopyStatus, JobStatus, Outcome, Place, VolumeState
 from .queries import Queries
+
+if TYPE_CHECKING:
+    from ..health import Health
 
 
 class Catalog(Queries):
@@ -280,6 +282,8 @@ class Catalog(Queries):
         self, health: Health, *, drive: str, volume: UUID | None = None, job: UUID | None = None, at: int | None = None
     ) -> None:
         """What a drive told of itself, and of the volume in it."""
+        from . import condition  # virtual drives tell nothing
+
         with self._database.writing() as t:
             condition.keep(t, health, drive=drive, volume=volume, job=job, at=time.time_ns() if at is None else at)
 

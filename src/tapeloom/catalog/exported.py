@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +13,13 @@ from typing import BinaryIO
 from ..errors import CatalogError
 from .catalog import Catalog
 from .database import FILE_NAME
+from .model import Object
+
+
+def newest_export(objects: Iterable[Object]) -> Object | None:
+    """The exported catalog that counts: the newest of which there is a complete copy. Nobody wants those before it."""
+    good = [one for one in objects if one.is_export and one.status == "complete"]
+    return max(good, key=lambda one: one.as_of, default=None)
 
 
 def write_copy(catalog: Catalog, path: Path) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..errors import NotFound
-from ..health import Health
 from ..volume.choosing import label_of_its_own
 from ..volume.looking import Look
 from ..volume.records import Entry
@@ -17,6 +16,9 @@ from ..volume.shelf import Known, Where
 from .catalog import Catalog
 from .model import Volume, VolumeState
 from .tail import Seen, SeenCheckpoint, append_position
+
+if TYPE_CHECKING:
+    from ..health import Doubt, Health
 
 
 class JobLedger:
@@ -33,15 +35,17 @@ class JobLedger:
         self._taken: dict[tuple[str, str], str] = {}
 
     def appendable(self, where: Where, drive: str) -> list[Known]:
+        doubts = self._catalog.doubts()
         return [
-            self._known(one)
+            self._known(one, doubts.get(one.id))
             for one in self._catalog.appendable(where.home, where.pool)
             if one.id not in self._reading and self._taken.get((where.home, one.cartridge), drive) == drive
         ]
 
     def scratch(self, where: Where) -> list[Known]:
         found = self._catalog.scratch(where.home, where.pool)
-        return [self._known(one) for one in found if one.id not in self._reading]
+        doubts = self._catalog.doubts()
+        return [self._known(one, doubts.get(one.id)) for one in found if one.id not in self._reading]
 
     def by_cartridge(self, home: str, cartridge: str) -> Known | None:
         found = self._catalog.volume_in(home, cartridge)
@@ -136,7 +140,7 @@ class JobLedger:
     def told_at_end(self) -> dict[str, Any]:
         return self._catalog.told_at_end(self._job)
 
-    def _known(self, volume: Volume) -> Known:
+    def _known(self, volume: Volume, doubt: Doubt | None = None) -> Known:
         return Known(
             id=volume.id,
             label=volume.label,
@@ -150,5 +154,5 @@ class JobLedger:
             pool=volume.pool,
             barcode=volume.barcode,
             replaces=self._catalog.predecessor(volume.id),
-            doubt=self._catalog.doubts().get(volume.id),
+            doubt=doubt,
         )

@@ -154,7 +154,8 @@ def volume(t: Any, told: ToldVolume, conflicts: list[str], *, at_hand: bool = Fa
     if wanted.get("successor") is not None and row["successor"] is None:
         changed |= {name: wanted[name] for name in ("successor", "label", "cartridge")}
     elif at_hand and row["successor"] is None:
-        changed |= {name: wanted[name] for name in ("drive", "cartridge") if wanted[name] != row[name]}
+        now = {name: wanted[name] for name in ("drive", "cartridge", "barcode") if wanted.get(name) is not None}
+        changed |= {name: value for name, value in now.items() if value != row[name]}
     if changed:
         whole = dict(row) | changed
         _make_room(t, whole, conflicts)

@@ -185,6 +185,11 @@ class Object:
         return self.content == Content.INDEX
 
     @property
+    def is_export(self) -> bool:
+        """Whether it is an exported catalog."""
+        return self.content == Content.CATALOG
+
+    @property
     def is_empty_archive(self) -> bool:
         """Whether it is an archive whose source ended well without a single entry: an increment of a tree in which
         nothing had changed. No file index is made of it."""

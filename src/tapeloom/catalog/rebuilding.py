@@ -38,16 +38,26 @@ class Added:
     state: VolumeState
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a volume is now: a library, or a drive that stands alone. `drives` are those that write its volumes."""
+
+    name: str
+    drives: tuple[str, ...]
+    is_library: bool = False
+    """Whose cartridges are called by their barcodes."""
+
+
 class Rebuilding:
     """Adds volumes to an open catalog; `settle` comes last."""
 
     def __init__(self, catalog: Catalog):
         self._database = catalog._database
-        self._orphans: list[tuple[Found, Told, Proof, str]] = []
+        self._orphans: list[tuple[Found, Told, Proof, Home]] = []
         self.conflicts: list[str] = []
         """What `settle` met: sentences."""
 
-    def add(self, found: Found, *, home: str) -> Added:
+    def add(self, found: Found, *, home: Home) -> Added:
         """One volume, in one transaction. `home`: where it is now."""
         told = told_by(found)
         conflicts: list[str] = []
@@ -116,7 +126,7 @@ class Rebuilding:
                 report = json.dumps(json.loads(row["report"]) | {REBUILT: about})
                 t.jobs.update(report=report).where(t.jobs.id == row["id"]).execute()
 
-    def _volume(self, t: Any, found: Found, told: Told, home: str, conflicts: list[str]) -> VolumeState:
+    def _volume(self, t: Any, found: Found, told: Told, home: Home, conflicts: list[str]) -> VolumeState:
         own = next((one for one in reversed(told.volumes) if one.id == str(found.id)), None)
         start = found.start
         row: dict[str, Any] = {
@@ -130,7 +140,8 @@ class Rebuilding:
             row |= {"pool": start.pool, "barcode": start.barcode} if start.pool is not None else {}
         if own is not None:
             row |= {name: value for name, value in own.row.items() if name not in ("reason", "state_at")}
-        row |= {"drive": home, "cartridge": found.cartridge, "end_position": found.end_position}
+        row |= {"drive": home.name, "cartridge": found.cartridge, "end_position": found.end_position}
+        row |= {"barcode": found.cartridge} if home.is_library else {}
         followed = found.full or merging.is_followed(t, str(found.id))
         state = VolumeState.FULL if followed else VolumeState.UNKNOWN
         if start is None:
@@ -155,7 +166,7 @@ class Rebuilding:
                 if proof.job is not None:
                     merging.object_(t, seen_object(id, found.seen[id], str(proof.job), found), conflicts)
 
-    def _adopt(self, t: Any, found: Found, told: Told, proof: Proof, home: str) -> None:
+    def _adopt(self, t: Any, found: Found, told: Told, proof: Proof, home: Home) -> None:
         """Blocks that no record of their volume tells anything of: what other volumes say of their objects counts."""
         for id in proof.runs:
             if id in found.seen and not _known(t.objects, str(id)):
@@ -166,7 +177,7 @@ class Rebuilding:
             for (copy,) in list(t.copies.select(t.copies.id).where(t.copies.object == str(id)).tuples()):
                 standing.refresh(t, copy)
 
-    def _proof(self, t: Any, found: Found, told: Told, proof: Proof, home: str, conflicts: list[str]) -> None:
+    def _proof(self, t: Any, found: Found, told: Told, proof: Proof, home: Home, conflicts: list[str]) -> None:
         for id, runs in proof.runs.items():
             if not len(runs):
                 continue
@@ -178,16 +189,18 @@ class Rebuilding:
             if proof.scanned:
                 _harm(t, found, copy, id, runs, proof.at)
 
-    def _copy(self, t: Any, found: Found, told: Told, proof: Proof, object: UUID, home: str) -> int:
+    def _copy(self, t: Any, found: Found, told: Told, proof: Proof, object: UUID, home: Home) -> int:
         """The copy that these blocks belong to: as a record tells; or the one that this job is the writer of; or the
         only one that this agent had begun before; or one of its own."""
         c = t.copies
         if proof.job is None:
-            rows = list(c.select(c.id).where((c.object == str(object)) & (c.drive == home)).tuples())
-            if len(rows) == 1:
-                return int(rows[0][0])
+            here = t.receipts.select(t.receipts.copy).where(t.receipts.volume == str(found.id))
+            for where in (c.id << here, c.drive << home.drives):
+                rows = list(c.select(c.id).where((c.object == str(object)) & where).tuples())
+                if len(rows) == 1:
+                    return int(rows[0][0])
             _stand_in(t, str(found.id), FOUND)
-            return merging.copy(t, str(object), ToldCopy(str(found.id), str(found.id), proof.agent, "", home))
+            return merging.copy(t, str(object), ToldCopy(str(found.id), str(found.id), proof.agent, "", home.name))
         job = str(proof.job)
         of = (c.object == str(object)) & (c.agent == proof.agent)
         begun = told.begun.get((str(object), proof.agent, job))
@@ -196,7 +209,7 @@ class Rebuilding:
             if len(rows) == 1:
                 return int(rows[0][0])
         start = next((one for one in found.starts if (one.job, one.agent) == (proof.job, proof.agent)), None)
-        group, drive = (start.group, start.drive) if start is not None else ("", home)
+        group, drive = (start.group, start.drive) if start is not None else ("", home.name)
         return merging.copy(t, str(object), ToldCopy(job, job, proof.agent, group, drive))
 
     def _left(self, t: Any, found: Found) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tapeloom.runtime import Job
+    from tapeloom.volume.waiting import Waiting
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +36,24 @@ def may_wait(verb: F) -> F:
         default=0.0,
         help="Wait so long for a drive or a state folder that another process holds.",
     )(verb)
+
+
+def may_not_wait(verb: F) -> F:
+    """--no-wait."""
+    return click.option(
+        "--no-wait", is_flag=True, help="Do not wait for a cartridge that somebody has to put in: status 3."
+    )(verb)
+
+
+def waiting_told(no_wait: bool) -> Waiting:
+    """How a verb waits that runs no job: what it waits for is said in a line."""
+    from tapeloom.volume.waiting import Waiting
+
+    def told(sentence: str | None) -> None:
+        if sentence is not None:
+            say(f"Waiting: {sentence}")
+
+    return Waiting(patient=not no_wait, told=told)
 
 
 def enter_when_free(stack: ExitStack, opening: Callable[[], AbstractContextManager[T]], wait_seconds: float) -> T:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tapeloom.cli.attending import enter_when_free, may_wait, signals
+from tapeloom.cli.attending import enter_when_free, may_not_wait, may_wait, signals
 from tapeloom.cli.endings import begun
 from tapeloom.cli.options import as_json
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Choice(["full", "incremental", "differential"]),
     help="What the objects of files are to be, instead of what their groups say. A source's first is always full.",
 )
-@click.option("--no-wait", is_flag=True, help="Do not wait for a cartridge that somebody has to put in.")
+@may_not_wait
 @may_wait
 @as_json("the job and its objects")
 @click.pass_obj
@@ -57,10 +57,15 @@ def backup(
 
             begun()
             result = running.run(tick)
+    from tapeloom.cli.exported import export_after
     from tapeloom.cli.outcome import put_outcome, put_outcome_json
 
-    (put_outcome_json if json_wanted else put_outcome)(config, result)
-    return result.exit_status
+    if not json_wanted:
+        put_outcome(config, result)
+    after = export_after(config, result, wait_seconds, patient=not no_wait)
+    if json_wanted:
+        put_outcome_json(config, result, exported=after.result)
+    return max(result.exit_status, after.exit_status)
 
 
 def _open(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapeloom.cli.attending import waiting_told
 from tapeloom.cli.blockbar import bar
 from tapeloom.cli.screen import BOUND, counted, local_time, put, put_json, put_section, short_id, size
 from tapeloom.volume.header import Level
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from tapeloom.ops.against import AgainstResult
 
 
-def compare(file: Path, name: str | None, volume: str | None, copy: str | None, json_wanted: bool) -> int:
+def compare(
+    file: Path, name: str | None, volume: str | None, copy: str | None, no_wait: bool, json_wanted: bool
+) -> int:
     """What the verb does with the option."""
     from tapeloom import kept
     from tapeloom.errors import UsageError
@@ -25,7 +28,14 @@ def compare(file: Path, name: str | None, volume: str | None, copy: str | None, 
     if name is None:
         raise UsageError("--against-source compares one object: name it, or a source for its newest one")
     with bar() as progress:
-        result = verify_against_source(kept.config(file), name, volume=volume, copy=copy, on_progress=progress)
+        result = verify_against_source(
+            kept.config(file),
+            name,
+            volume=volume,
+            copy=copy,
+            on_progress=progress,
+            waiting=waiting_told(no_wait),
+        )
     if json_wanted:
         put_json(_as_json(result))
     else:

@@ -33,6 +33,10 @@ def confirm_by_name(question: str, name: str, yes: bool) -> bool:
     return bool(click.prompt(f"{question} Type {name} to say so", err=True) == name)
 
 
+def there_is_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def _somebody_there(question: str) -> None:
-    if not sys.stdin.isatty():
+    if not there_is_a_terminal():
         raise UsageError(f"{question} There is no terminal to ask on: --yes says so. Nothing was done")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tapeloom.cli.attending import enter_when_free, may_wait, signals
+from tapeloom.cli.attending import enter_when_free, may_not_wait, may_wait, signals
 from tapeloom.cli.copying import dry_run
 from tapeloom.cli.endings import begun, key_files
 from tapeloom.cli.moments import moment
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @key_files
 @dry_run
+@may_not_wait
 @may_wait
 @as_json("the plan or the outcome")
 @click.pass_obj
@@ -45,6 +46,7 @@ def consolidate(
     at: int | None,
     keys: tuple[Path, ...],
     dry_run: bool,
+    no_wait: bool,
     wait_seconds: float,
     json_wanted: bool,
 ) -> int:
@@ -64,7 +66,8 @@ def consolidate(
     from tapeloom.ops.consolidate import open_consolidation
 
     def opening() -> AbstractContextManager[Consolidating]:
-        return open_consolidation(config, plan_consolidation(config, source, to, at=at, key_files=keys))
+        plan = plan_consolidation(config, source, to, at=at, key_files=keys)
+        return open_consolidation(config, plan, patient=not no_wait)
 
     with ExitStack() as stack:
         running = enter_when_free(stack, opening, wait_seconds)
@@ -78,9 +81,15 @@ def _run(running: Consolidating) -> BackupResult:
 
     expected = dict.fromkeys(range(len(running.schedule.agents)), running.plan.result_bytes)
     with watch(running, expected) as progress, signals(running.job, progress.say) as look:
+        told: list[str] = []
 
         def tick() -> None:
             look()
+            now = running.waiting_for
+            for sentence in now:
+                if sentence not in told:
+                    progress.say(f"Waiting: {sentence}")
+            told[:] = now
             progress.tick()
 
         waiting = sum(link.waits for link in running.plan.links)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tapeloom.cli.attending import enter_when_free, may_wait, signals
+from tapeloom.cli.attending import enter_when_free, may_not_wait, may_wait, signals
 from tapeloom.cli.endings import begun
 from tapeloom.cli.options import as_json
 from tapeloom.errors import UsageError
@@ -37,6 +37,7 @@ def dry_run(verb: Callable[..., int]) -> Callable[..., int]:
 @click.option("--resume", is_flag=True, help="Complete what jobs that copied have begun and not come to the end of.")
 @click.option("--single", is_flag=True, help="Objects alone, without those that they build on.")
 @dry_run
+@may_not_wait
 @may_wait
 @as_json("the plan or the outcome")
 @click.pass_obj
@@ -48,6 +49,7 @@ def copy(
     resume: bool,
     single: bool,
     dry_run: bool,
+    no_wait: bool,
     wait_seconds: float,
     json_wanted: bool,
 ) -> int:
@@ -78,7 +80,7 @@ def copy(
 
         if dry_run:
             return put_copy_plan(copying.plan(), json_wanted)
-        result = copying.run(watching)
+        result = copying.run(watching, patient=not no_wait)
     put_copied(result, json_wanted)
     return result.exit_status
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tapeloom.cli.confirming import asks_first, confirm, confirm_by_name
+from tapeloom.cli.confirming import asks_first, confirm, confirm_by_name, there_is_a_terminal
 from tapeloom.cli.options import as_json
 from tapeloom.cli.screen import put, put_json, say
 from tapeloom.errors import NotFound, UsageError
@@ -50,7 +50,10 @@ def label(
     if (barcode is not None or overwrite_foreign) and len(names) != 1:
         raise UsageError("--barcode and --overwrite-foreign are for one VOLUME that is named")
 
-    def may_overwrite(sentence: str, name: str) -> bool:
+    def may_overwrite(sentence: str, name: str, ours: bool) -> bool:
+        """--yes is said of other programs' data, and never by a script of a volume that may be wanted."""
+        if ours and (yes or not there_is_a_terminal()):
+            return False
         return confirm_by_name(f"{sentence}. Overwrite it? That is not taken back.", name, yes)
 
     config = kept.config(file)
@@ -99,7 +102,7 @@ def relabel(
     where = chosen_drive(config, drive, old.home)
     confirm(f"Overwrite volume {old.label} in drive {where} with a new label? That is not taken back.", yes)
     with open_labelling(config, where, wanted) as labelling:
-        done = labelling.anew(old, name, barcode or old.barcode)
+        done = labelling.anew(old, name, old.barcode if barcode is None else barcode)
     _put([done], json_wanted)
 
 

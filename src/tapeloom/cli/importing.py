@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tapeloom.cli.attending import enter_when_free, may_wait, signals
+from tapeloom.cli.attending import may_wait
 from tapeloom.cli.endings import begun
 from tapeloom.cli.options import as_json, called
-from tapeloom.cli.screen import counted, local_time, number, put, put_json, put_section, put_text, short_id
+from tapeloom.cli.screen import counted, local_time, number, put, put_json, put_section, put_text, say, short_id
 from tapeloom.cli.tables import put_table
 
 if TYPE_CHECKING:
+    from tapeloom.ops.cartridges import Asked, Operator
     from tapeloom.ops.importing import Imported, ImportResult, Short
+
+POLL_SECONDS = 1.0
+"""How often a drive is asked whether somebody has put something in."""
 
 
 @click.command(name="import")
@@ -41,9 +46,13 @@ def import_(
 ) -> int:
     """Make the catalog again, or complete it, from what is on the volumes.
 
-    Without --volume and --drive: from every cartridge that the drives can load. Volumes come in any order and as often
-    as one likes. Where the tables on a volume are whole it is gone over from filemark to filemark, else its blocks are
-    read between those filemarks whose table is damaged. What the catalog knows already stays: conflicts are named.
+    Without --volume and --drive: from every cartridge that the drives can load. A library is read by all of its drives
+    that are free; for a drive that stands alone somebody at the terminal puts one cartridge in after another, in any
+    order, and says when that was all.
+
+    Volumes come in any order and as often as one likes. Where the tables on a volume are whole it is gone over from
+    filemark to filemark, else its blocks are read between those filemarks whose table is damaged. What the catalog
+    knows already stays: conflicts are named.
 
     What became of a volume after it was last written is on no tape, unless a later one tells: its state is unknown, and
     no job goes on with it, but with --appendable.
@@ -54,7 +63,7 @@ def import_(
     config = kept.config(file)
     wanted = Wanted(volumes, drives, scan, appendable, indexes, exported=not without_export)
     with _bar() as on_progress:
-        result = import_volumes(config, wanted, on_progress=on_progress, next_cartridge=_next_cartridge)
+        result = import_volumes(config, wanted, on_progress=on_progress, operator=_operator())
     if json_wanted:
         put_json(_as_json(result))
     else:
@@ -73,22 +82,11 @@ def export_catalog(file: Path, to: str | None, wait_seconds: float, json_wanted:
     Without --to: to the drives of the first backup group. Once it is there, exports before it are retired.
     """
     from tapeloom import kept
+    from tapeloom.cli.exported import export
     from tapeloom.cli.outcome import put_outcome, put_outcome_json
-    from tapeloom.cli.progress import watch_backup
-    from tapeloom.ops.exporting import forget_older, open_export
 
     config = kept.config(file)
-    with ExitStack() as stack:
-        running = enter_when_free(stack, lambda: open_export(config, to), wait_seconds)
-        with watch_backup(running) as progress, signals(running.job, progress.say) as look:
-
-            def tick() -> None:
-                look()
-                progress.tick()
-
-            begun()
-            result = running.run(tick)
-    forget_older(config.server.state, result)
+    result = export(config, to, wait_seconds)
     (put_outcome_json if json_wanted else put_outcome)(config, result)
     return result.exit_status
 
@@ -96,10 +94,28 @@ def export_catalog(file: Path, to: str | None, wait_seconds: float, json_wanted:
 globals().update({"import": import_, "export-catalog": export_catalog})  # as the verbs are called
 
 
-def _next_cartridge(drive: str) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    return click.confirm(f"Drive {drive}: is another cartridge in?", default=False, err=True)
+def _operator() -> Operator | None:
+    """None: nobody is there."""
+    return _ask if sys.stdin.isatty() else None
+
+
+def _ask(asked: Asked) -> bool:
+    """A cartridge that is put in is noticed, Enter looks at once, q or the end of input says that this was all."""
+    say(f"Drive {asked.drive}: {asked.said}.")
+    if asked.wanted:
+        say(f"Not in yet: {', '.join(asked.wanted)}.")
+    say("Put in the next cartridge (Enter: it is in), or type q: that was all.")
+    while True:
+        if select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
+            line = sys.stdin.readline()
+            word = line.strip().lower()
+            if not line or word in ("q", "quit"):
+                return False
+            if not word:
+                return True
+            say("Enter: it is in. q: that was all.")
+        elif asked.is_there():
+            return True
 
 
 @contextmanager
@@ -145,7 +161,7 @@ def _put(result: ImportResult) -> None:
         )
     put_section(
         "Not imported",
-        [f"cartridge {one.cartridge} of drive {one.drive}: {one.why}" for one in result.volumes if _gave_nothing(one)],
+        [f"{_in_drive(one)}: {one.why}" for one in result.volumes if _gave_nothing(one) or (one.why and not read)],
     )
     put_section("Damaged", [f"{one.label}: {remark}" for one in read for remark in one.remarks])
     put_section(
@@ -171,6 +187,10 @@ def _put(result: ImportResult) -> None:
 
 def _gave_nothing(one: Imported) -> bool:
     return one.why is not None and not one.blank
+
+
+def _in_drive(one: Imported) -> str:
+    return f"cartridge {one.cartridge} of drive {one.drive}" if one.cartridge else f"drive {one.drive}"
 
 
 def _in_words(short: Short) -> str:

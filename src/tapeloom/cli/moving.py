@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tapeloom.cli.attending import enter_when_free, may_wait
+from tapeloom.cli.attending import enter_when_free, may_not_wait, may_wait
 from tapeloom.cli.copying import dry_run, watching
 from tapeloom.cli.options import as_json, one_target
 
@@ -25,7 +25,7 @@ def _how(verb: Callable[..., int]) -> Callable[..., int]:
         "--fewer-copies", is_flag=True, help="Also where several copies of an object come together in one."
     )
     to = one_target("Where all goes to, on volumes of this drive.")
-    return to(fewer(dry_run(may_wait(as_json("the plan or the outcome")(verb)))))
+    return to(fewer(dry_run(may_not_wait(may_wait(as_json("the plan or the outcome")(verb))))))
 
 
 @click.command()
@@ -78,6 +78,7 @@ def _move(
     to: str,
     fewer_copies: bool,
     dry_run: bool,
+    no_wait: bool,
     wait_seconds: float,
     json_wanted: bool,
 ) -> int:
@@ -92,6 +93,6 @@ def _move(
         )
         if dry_run:
             return put_copy_plan(moving.plan(), json_wanted)
-        result = moving.run(watching)
+        result = moving.run(watching, patient=not no_wait)
     put_moved(result, json_wanted)
     return result.exit_status

@@ -61,10 +61,12 @@ def put_fed(agents: Iterable[AgentEnd]) -> None:
     put_section("Drives", [str(one.fed) for one in agents if one.fed is not None])
 
 
-def put_outcome_json(config: Config, result: BackupResult) -> None:
-    """The job as `jobs ID --json` gives it, and its objects as `objects --json` does."""
+def put_outcome_json(config: Config, result: BackupResult, *, exported: BackupResult | None = None) -> None:
+    """The job as `jobs ID --json` gives it, and its objects as `objects --json` does. `exported`: the job that wrote
+    the catalog afterwards."""
+    more = {} if exported is None else {"exported": {"job": str(exported.job), "status": str(exported.status)}}
     with Catalog.open(config.server.state, readonly=True) as catalog:
-        put_json(job_as_json(catalog, catalog.job(result.job)) | {"exit_status": result.exit_status})
+        put_json(job_as_json(catalog, catalog.job(result.job)) | {"exit_status": result.exit_status} | more)
 
 
 def job_as_json(catalog: Catalog, job: Job) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from tapeloom.cli.attending import may_not_wait, waiting_told
 from tapeloom.cli.endings import begun, key_files
 from tapeloom.cli.moments import moment
 from tapeloom.cli.options import as_json, called, one_copy, refuse_both
 from tapeloom.cli.screen import bounded, counted, duration, local_time, put_json, put_text, say, short_id, size
-from tapeloom.errors import BlockDamaged, DeviceError, RestoreError, UsageError
+from tapeloom.errors import BlockDamaged, DeviceError, RestoreError, UsageError, VolumeWanted
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Object
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option("--numeric-owner", is_flag=True, help="Owners by number alone, not by name first.")
 @key_files
+@may_not_wait
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -84,6 +86,7 @@ def restore(
     delete: bool,
     numeric_owner: bool,
     keys: tuple[Path, ...],
+    no_wait: bool,
     dry_run: bool,
     json_wanted: bool,
 ) -> int:
@@ -126,7 +129,7 @@ def restore(
     begin = time.monotonic()
     with _bar() as on_open, _told_of_others(config, wanted):
         if onto is not None:
-            result = op.restore_onto(config, wanted, onto, replace=existing == "replace")
+            result = op.restore_onto(config, wanted, onto, replace=existing == "replace", waiting=waiting_told(no_wait))
         else:
             result = op.restore_as_asked(
                 config,
@@ -136,6 +139,7 @@ def restore(
                 in_place=in_place,
                 numeric_owner=numeric_owner,
                 on_open=on_open,
+                waiting=waiting_told(no_wait),
             )
     _say_faults(result, _not_asked(result.object, copy, volume))
     _say_report(result)
@@ -181,8 +185,17 @@ def _say_report(result: RestoreResult) -> None:
 @one_copy
 @click.option("--partial", is_flag=True, help="Also of copies that are not complete: as much as there is.")
 @key_files
+@may_not_wait
 @click.pass_obj
-def cat(file: Path, name: str, copy: str | None, volume: str | None, partial: bool, keys: tuple[Path, ...]) -> int:
+def cat(
+    file: Path,
+    name: str,
+    copy: str | None,
+    volume: str | None,
+    partial: bool,
+    keys: tuple[Path, ...],
+    no_wait: bool,
+) -> int:
     """Write an object's sequence to standard output: a pax archive for `tar x`, or what a command had written."""
     refuse_both(copy, volume)
     if sys.stdout.isatty():
@@ -193,7 +206,16 @@ def cat(file: Path, name: str, copy: str | None, volume: str | None, partial: bo
 
     config = kept.config(file)
     with _told_of_others(config, Request(name, copy=copy, volume=volume, partial=partial)):
-        result = op.cat(config, name, sys.stdout.fileno(), copy=copy, volume=volume, partial=partial, keys=keys)
+        result = op.cat(
+            config,
+            name,
+            sys.stdout.fileno(),
+            copy=copy,
+            volume=volume,
+            partial=partial,
+            keys=keys,
+            waiting=waiting_told(no_wait),
+        )
     _say_faults(result, _not_asked(result.object, copy, volume))
     return result.exit_status
 
@@ -248,6 +270,8 @@ def _told_of_others(config: Config, wanted: Request) -> Iterator[None]:
     """What meets damage on the copy that was named says where help is."""
     try:
         yield
+    except VolumeWanted:
+        raise
     except (RestoreError, BlockDamaged, DeviceError) as error:
         if isinstance(error, RestoreError) and not isinstance(error.__context__, BlockDamaged):
             raise  # about the target, or the choice

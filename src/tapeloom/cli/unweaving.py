@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tapeloom.cli.attending import enter_when_free, may_wait
+from tapeloom.cli.attending import enter_when_free, may_not_wait, may_wait
 from tapeloom.cli.copying import dry_run, watching
 from tapeloom.cli.options import as_json
 from tapeloom.errors import UsageError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--in-memory", is_flag=True, help="What waits is in memory, and not in the spool folder.")
 @click.option("--retire", is_flag=True, help="Retire each volume when all of it has its receipts elsewhere.")
 @dry_run
+@may_not_wait
 @may_wait
 @as_json("the plan or the outcome")
 @click.pass_obj
@@ -39,6 +40,7 @@ def demux(
     in_memory: bool,
     retire: bool,
     dry_run: bool,
+    no_wait: bool,
     wait_seconds: float,
     json_wanted: bool,
 ) -> int:
@@ -61,7 +63,7 @@ def demux(
         if dry_run:
             _put_plan(opening.plan(), json_wanted)
             return 0
-        result = opening.run(watching)
+        result = opening.run(watching, patient=not no_wait)
     _put_result(result, json_wanted)
     return result.exit_status
 

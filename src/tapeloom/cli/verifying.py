@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tapeloom.cli.attending import may_not_wait, waiting_told
 from tapeloom.cli.blockbar import bar
 from tapeloom.cli.endings import NOTHING
 from tapeloom.cli.options import as_json, called
@@ -25,10 +26,17 @@ if TYPE_CHECKING:
 @click.option(
     "--against-source", is_flag=True, help="Compare one object with the files of its source, as they are now."
 )
+@may_not_wait
 @as_json("what was checked")
 @click.pass_obj
 def verify(
-    file: Path, name: str | None, volume: str | None, copy: str | None, against_source: bool, json_wanted: bool
+    file: Path,
+    name: str | None,
+    volume: str | None,
+    copy: str | None,
+    against_source: bool,
+    no_wait: bool,
+    json_wanted: bool,
 ) -> int:
     """Read copies back from tape and check every checksum.
 
@@ -41,13 +49,13 @@ def verify(
     if against_source:
         from tapeloom.cli.comparing import compare
 
-        return compare(file, name, volume, copy, json_wanted)
+        return compare(file, name, volume, copy, no_wait, json_wanted)
     from tapeloom import kept
     from tapeloom.ops import verify as op
 
     config = kept.config(file)
     with bar() as progress:
-        result = op.verify(config, name, volume=volume, copy=copy, on_progress=progress)
+        result = op.verify(config, name, volume=volume, copy=copy, on_progress=progress, waiting=waiting_told(no_wait))
     if json_wanted:
         put_json(_as_json(result))
     else:
@@ -129,6 +137,7 @@ def _as_json(result: VerifyResult) -> dict[str, Any]:
         "passed_over": [_which(item, copy) for item, copy in result.passed_over],
         "cleared": [{**_which(one.object, one.copy), "now": status.value} for one, status in result.cleared],
         "unrecorded": result.unrecorded,
+        "wanted": result.wanted,
     }
 
 

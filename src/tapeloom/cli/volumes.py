@@ -113,8 +113,12 @@ def _health_as_json(told: Kept | None) -> dict[str, Any] | None:
 
     if told is None:
         return None
-    flags = [flag.as_json() for flag in told.volume_flags()]
-    return {"told_at": iso(told.at), "drive": told.drive, "alerts": flags, **told.health.figures()}
+    return {
+        "told_at": iso(told.at),
+        "by": told.drive,
+        "alerts": [flag.as_json() for flag in told.volume_flags()],
+        **{part: figures for part, figures in told.health.figures().items() if part != "drive"},
+    }
 
 
 def _expires(at: int | None) -> str:

@@ -71,6 +71,11 @@ class ServerForm(Form):
         description="What all agents of one job may have in `spool` at once; an agent that finds it full is detached.",
     )
 
+    export_catalog: bool = Field(
+        default=False,
+        description="After each backup that wrote something, the catalog itself goes to the tapes that it wrote to.",
+    )
+
     @field_validator("memory")
     @classmethod
     def _holds_two_slots(cls, memory: int, info: ValidationInfo) -> int:

@@ -211,7 +211,7 @@ class _Builder:
     def _server(self, form: ServerForm) -> Server:
         state = self._path(form.state)
         spool = state / "spool" if form.spool is None else self._path(form.spool)
-        return Server(state, form.block, form.memory, spool, form.spool_max)
+        return Server(state, form.block, form.memory, spool, form.spool_max, form.export_catalog)
 
     def _drive(self, name: str, form: DriveForm) -> Drive:
         device = split_device(form.device)

@@ -23,13 +23,15 @@ Digest = Literal["none", "sha256", "blake3"]
 @dataclass(frozen=True, slots=True)
 class Server:
     """`state` and `spool` are absolute paths; `block` counts the bytes of a tape block with its header, `memory` of all
-    slots, `spool_max` of all that the agents of one job may have in `spool` at once."""
+    slots, `spool_max` of all that the agents of one job may have in `spool` at once. `export_catalog`: the catalog goes
+    to tape after each backup."""
 
     state: Path
     block: int
     memory: int
     spool: Path
     spool_max: int
+    export_catalog: bool = False
 
 
 @dataclass(frozen=True, slots=True)

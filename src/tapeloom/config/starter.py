@@ -22,6 +22,7 @@ block = "512KiB"                    # tape block, header included: a multiple of
 memory = "128MiB"                   # all slots of one job
 # spool = "/fast/disk/spool"        # folder for on_lag = "spool"; where none is named: a folder in state
 # spool_max = "100GB"               # what a job may have there at once
+# export_catalog = true             # after each backup the catalog goes to tape, too: `tapeloom import` begins with it
 
 [drives]                            # the recorders: name = device
 R1 = "vtape:tapes/R1"               # "vtape:FOLDER": virtual tapes, files in that folder
@@ -87,7 +88,7 @@ buffers = { B1 = "docs" }           # BUFFER = source, or an array of sources, o
 # checkpoint = "64GB"               # how often what was written is made safe; or { bytes = "64GB", time = "15min" }
 # on_lag = "wait"                   # a drive is too slow: "wait" for it, "detach" it, or "spool" for it
 # lag_max = "60s"                   # how late that is; or { bytes = "10GB", time = "60s" }
-# pool = "daily"                    # which volumes are written; "default" where none is named
+# pool = "default"                  # which volumes are written: those of one of [pools], or of this one
 
 [mirror.1.BMA2]                     # mirror.STAGE.AGENT: a copy of chosen buffers on another drive
 drive = "R2"

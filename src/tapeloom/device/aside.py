@@ -220,6 +220,7 @@ class Aside:
         self._socket.close()  # it hears that, and ends
         if not self.gone(_GOODBYE_SECONDS if self._given_up is None else 0.0):
             self._kill()
+            self.gone(_DEATH_SECONDS)  # it holds its drive until then
         self._process.poll()
         if untold is not None:
             raise untold
@@ -289,13 +290,14 @@ def _shared_memory() -> int:
 def _start(name: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """A new interpreter, not a fork: it holds no lock and no thread of this process, and none of its memory. In a
     session of its own, so that a Ctrl-C at the terminal ends the job in order and not its drives. It ends with this
-    process by its socket: a signal at the parent's death would come when the thread ends that started it."""
+    process by its socket: a signal at the parent's death would come when the thread ends that started it. It finds
+    modules where this one does, and nowhere that the environment says."""
     import subprocess
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         path = [str(Path(__file__).parents[2]), *(place for place in sys.path if place)]
-        command = [sys.executable, "-P", "-s", "-S", "-c", _BOOT, name, str(theirs.fileno()), *path]
+        command = [sys.executable, "-I", "-S", "-c", _BOOT, name, str(theirs.fileno()), *path]
         try:
             process = subprocess.Popen(
                 command,

@@ -67,6 +67,13 @@ class TapeNode:
         )
         return min((count for count in pages if count), default=DIRECT_PAGES_DEFAULT) * PAGE_BYTES
 
+    @property
+    def waits(self) -> bool:
+        """The driver's calls come back when the drive has done what they ask for, as its options are by default. A
+        filemark that it does not wait for proves nothing."""
+        options = self._read("options")
+        return options is None or not int(options, 16) & _NO_WAIT
+
     def holders(self) -> Iterator[str]:
         """The processes that have a node of this drive open, as far as this one may see them."""
         for process in Path("/proc").iterdir():
@@ -98,6 +105,8 @@ class TapeNode:
         return _count(self._folder / what)
 
 
+_NO_WAIT = 0x2000 | 0x8000
+"""MT_ST_NOWAIT, of what moves the tape, and MT_ST_NOWAIT_EOF, of filemarks."""
 _INQUIRY = ("vendor", "model", "rev")
 
 

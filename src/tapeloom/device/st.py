@@ -252,7 +252,11 @@ class StDrive(NativeDrive):
         return Status(lib.tl_control(self._ops, self._handle, op, argument, bytes_))
 
     def _ask_facts(self, op: int) -> Status:
-        return self._control(op, self._facts)
+        """Raises DeviceError where its process has ended: the facts are old then, and never change again."""
+        status = self._control(op, self._facts)
+        if status == Status.ERR_IO and self.aside is not None and self.aside.ended is not None:
+            raise self._failure(status, "question", self._handle)
+        return status
 
     def _over(self) -> Status:
         """The failure that ended the mount, or OK."""
@@ -301,6 +305,7 @@ class StDrive(NativeDrive):
         while True:
             status = self._ask_facts(lib.TL_ST_LOAD)
             if status == Status.OK:
+                self._check_that_it_waits()
                 return
             ready = self._facts.ready
             coming = ready == lib.TL_ST_BECOMING or (status == Status.ERR_NO_MEDIUM and self._magazine is not None)
@@ -310,6 +315,15 @@ class StDrive(NativeDrive):
                 self.on_waiting(str(self._not_ready(status)))
             told = True
             threading.Event().wait(_POLL_SECONDS)
+
+    def _check_that_it_waits(self) -> None:
+        """Behind opening the node, which nobody else can open then, and change this."""
+        if not self.node.waits:
+            raise DeviceError(
+                f"drive {self.name}: its driver does not wait for the drive, so that a filemark proves nothing; make "
+                f"it wait: mt -f {self.spec} stclearoptions 0xa000",
+                status=Status.ERR_UNSUPPORTED,
+            )
 
     def _not_ready(self, status: Status) -> DeviceError | HeldError:
         what = f"drive {self.name}"

@@ -151,6 +151,7 @@ class LibraryMagazine:
     def __init__(self, library: Library, bay: int):
         self.library = library
         self.bay = bay
+        self._seen: object = None
         library.claim(bay)
 
     def names(self) -> list[str]:
@@ -174,7 +175,14 @@ class LibraryMagazine:
         self.library.put_away(self.bay)
 
     def changes(self) -> object:
-        return tuple((one.address, one.barcode) for one in self.library.inventory() if one.full)
+        """A library whose door is open, for somebody to put a cartridge in, does not answer: nothing has changed until
+        it does again. Raises DeviceError where it has never answered."""
+        try:
+            self._seen = tuple((one.address, one.barcode) for one in self.library.inventory() if one.full)
+        except DeviceError:
+            if self._seen is None:
+                raise
+        return self._seen
 
     def close(self) -> None:
         self.library.release(self.bay)

@@ -12,11 +12,13 @@ from tapeloom.agent.tree import TreeSource
 from tapeloom.catalog import Catalog, Object
 from tapeloom.config import Config
 from tapeloom.config import Source as Configured
-from tapeloom.errors import BlockDamaged, RestoreError, UsageError
+from tapeloom.errors import BlockDamaged, UsageError
 from tapeloom.ops.choose import choose_object
+from tapeloom.ops.feeding import lost
 from tapeloom.ops.restore import open_object
 from tapeloom.runtime.segments import Fault
 from tapeloom.volume.header import Content, Level
+from tapeloom.volume.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,13 @@ def verify_against_source(
     copy: str | None = None,
     volume: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    waiting: Waiting | None = None,
 ) -> AgainstResult:
     """Compares an object, or a source's newest one, with the files that the configuration names for it.
 
     Of an increment, what it holds is compared, and nothing else; of a full one, files count too that are not in it. The
-    source's `before` and `after` are not run. `on_progress` is told of blocks read and blocks in all.
+    source's `before` and `after` are not run. `on_progress` is told of blocks read and blocks in all. With `waiting`,
+    cartridges that are not there are waited for.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def verify_against_source(
         item = choose_object(catalog, name)
     configured = _configured(config, item)
     rules = _rules(configured)
-    with open_object(config, str(item.id), copy=copy, volume=volume) as (_, reading):
+    with open_object(config, str(item.id), copy=copy, volume=volume, waiting=waiting) as (_, reading):
         sequence, whole = reading.sequence, item.level is Level.FULL
         try:
             report = compare(
@@ -70,7 +74,7 @@ def verify_against_source(
             )
             sequence.proof()
         except BlockDamaged as damaged:
-            raise RestoreError(f"object {item.id} of {item.source}: {reading.lost or damaged}") from None
+            raise lost(item, reading, damaged) from None
         return AgainstResult(item, rules.paths, report, list(reading.faults))
 
 

@@ -29,6 +29,7 @@ from tapeloom.runtime.reading import Reading
 from tapeloom.runtime.segments import Fault
 from tapeloom.runtime.stream import Facts
 from tapeloom.volume.header import Content, Level
+from tapeloom.volume.waiting import Waiting
 
 if TYPE_CHECKING:
     from tapeloom.agent.sink import Sink
@@ -68,15 +69,20 @@ class Consolidating:
         """After the `with` block: why the catalog does not know of them."""
         return self._source.remarks
 
+    @property
+    def waiting_for(self) -> list[str]:
+        """Sentences on the cartridges that are to be read and are not there."""
+        return self._source.waiting_for
+
     def run(self, on_tick: Callable[[], None] = lambda: None) -> BackupResult:
         """As `tapeloom.ops.backup.Backup.run` does."""
         return self._backup.run(on_tick)
 
 
 @contextmanager
-def open_consolidation(config: Config, plan: Consolidation) -> Iterator[Consolidating]:
+def open_consolidation(config: Config, plan: Consolidation, *, patient: bool = False) -> Iterator[Consolidating]:
     """The job, with the drives that are read and the one that is written. At the end of the `with` block the catalog
-    knows what was found damaged.
+    knows what was found damaged. `patient`: cartridges that are not there are waited for.
 
     Raises
     ------
@@ -88,13 +94,13 @@ def open_consolidation(config: Config, plan: Consolidation) -> Iterator[Consolid
     agent = media_agent(config, f"{VERB}-{plan.to}", "backup", VERB, plan.to, {"B1": (plan.source,)})
     group = Group("backup", VERB, (agent.name,), "full")
     own = replace(config, agents={agent.name: agent}, groups={("backup", VERB): group})
-    source = Consolidated(config, plan)
+    source = Consolidated(config, plan, patient=patient)
     try:
         source.open_drives()
         with taking_down(config.server.state, source.remarks) as met:
             met.append(source)
             reading = {part.volume for link in plan.links for copy in link.stage.copies for part in copy}
-            with open_backup(own, [VERB], {plan.source: source}, kind=VERB, reading=reading) as backup:
+            with open_backup(own, [VERB], {plan.source: source}, kind=VERB, reading=reading, patient=patient) as backup:
                 yield Consolidating(plan, backup, source)
     finally:
         source.close()
@@ -115,7 +121,7 @@ class Consolidated:
 
     content = int(Content.PAX)
 
-    def __init__(self, config: Config, plan: Consolidation):
+    def __init__(self, config: Config, plan: Consolidation, *, patient: bool = False):
         configured = config.sources[plan.source]
         self.name = plan.source
         self.faults: list[Fault] = []
@@ -129,6 +135,8 @@ class Consolidated:
         self._keeping: Keeping | None = None
         self._id: UUID | None = None
         self._devices: dict[str, Device] = {}
+        self._patient = patient
+        self._waiting: list[Waiting] = []
         self._stopped = threading.Event()
         self._running = False
 
@@ -174,6 +182,13 @@ class Consolidated:
 
     def stop(self) -> None:
         self._stopped.set()
+        for one in list(self._waiting):
+            one.stop()
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """Sentences on the cartridges that it waits for just now."""
+        return [one.for_what for one in list(self._waiting) if one.for_what is not None]
 
     def close(self) -> None:
         """The job is over: nobody asks for the index any more."""
@@ -206,7 +221,11 @@ class Consolidated:
         return [found[link.item.id] for link in self._plan.links]
 
     def _mounts(self) -> Mounts:
-        return Mounts(self._config, self._plan.volumes.__getitem__, self._devices)
+        waiting = Waiting(patient=self._patient)
+        self._waiting.append(waiting)
+        if self._stopped.is_set():
+            waiting.stop()
+        return Mounts(self._config, self._plan.volumes.__getitem__, self._devices, waiting=waiting)
 
     def _filed(self, link: Link, mounts: Mounts, held: ExitStack) -> Archive:
         """All of an object, in a file without a name; what is sealed is sealed there, too."""

@@ -137,9 +137,10 @@ class Copying:
             tuple(afterwards),
         )
 
-    def run(self, watch: Watch = lambda running: nullcontext(lambda: None)) -> CopyResult:
+    def run(self, watch: Watch = lambda running: nullcontext(lambda: None), *, patient: bool = False) -> CopyResult:
         """Runs rounds until nothing is owed, or nothing more can be had, or one was stopped. `watch` is entered for
-        each, and gives what is called a few times a second."""
+        each, and gives what is called a few times a second. `patient`: cartridges that are not there are waited for;
+        else what is on them comes from other copies, or not at all."""
         books = self._books()
         rounds: list[RoundResult] = []
         trip, offers = self._first, _offers(self._first, self.debts) if self._first else []
@@ -153,7 +154,8 @@ class Copying:
                 books.tried(offer.debt, offer.source)
             with ExitStack() as stack:
                 named = replace(trip, about=self._about)
-                opening = open_round(self.catalog, self.verb, named, compile_job(trip.config, trip.groups))
+                schedule = compile_job(trip.config, trip.groups)
+                opening = open_round(self.catalog, self.verb, named, schedule, patient=patient)
                 try:
                     running = stack.enter_context(opening)
                 except (DeviceError, HeldError) as error:

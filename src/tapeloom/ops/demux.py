@@ -65,6 +65,7 @@ class Demuxing:
         self._spool_bytes = spool_bytes
         self._folder: Path | None = None if in_memory else config.server.spool
         self._retire = retire
+        self._patient = False
         self._labels = {volume.label for volume in volumes}
         self._stale: list[int] = []
         self._mending: list[Debt] = []
@@ -195,8 +196,9 @@ class Demuxing:
 
     # Doing it
 
-    def run(self, watch: Watch = lambda running: nullcontext(lambda: None)) -> DemuxResult:
-        """All passes, then what the volumes did not give. `watch` as for `Copying.run`."""
+    def run(self, watch: Watch = lambda running: nullcontext(lambda: None), *, patient: bool = False) -> DemuxResult:
+        """All passes, then what the volumes did not give. `watch` and `patient` as for `Copying.run`."""
+        self._patient = patient
         for copy in self._stale:
             self._catalog.set_copy_status(copy, CopyStatus.RETIRED)
         rounds: list[RoundResult] = []
@@ -255,7 +257,10 @@ class Demuxing:
 
         unwoven = Unwoven(steps, spool)
         schedule = compile_job(trip.config, trip.groups)
-        with open_round(self._catalog, VERB, trip, schedule, unwoven) as running, watch(running) as on_tick:
+        with (
+            open_round(self._catalog, VERB, trip, schedule, unwoven, patient=self._patient) as running,
+            watch(running) as on_tick,
+        ):
             result = running.run(on_tick)
             again = unwoven.read_again
             result = replace(result, blocks=result.blocks - again.blocks, bytes=result.bytes - again.bytes)
@@ -289,7 +294,7 @@ class Demuxing:
             if why is not None:
                 unpaid.append(Unpaid(item, debt.place, tuple(lacking), why))
                 continue
-            result = Copying(self._config, self._catalog, VERB, [debt]).run(watch)
+            result = Copying(self._config, self._catalog, VERB, [debt]).run(watch, patient=self._patient)
             rounds += result.rounds
             unpaid += result.unpaid
             if result.rounds and not item.is_index:
@@ -312,7 +317,7 @@ class Demuxing:
             debts += [Debt(one.object.id, place_of(copy.drive)) for copy in here[-1:]]
         if not debts:
             return []
-        result = Copying(self._config, self._catalog, VERB, debts).run(watch)
+        result = Copying(self._config, self._catalog, VERB, debts).run(watch, patient=self._patient)
         rounds += result.rounds
         return result.unpaid
 

@@ -69,7 +69,7 @@ class DriveRow:
             "trouble": self.trouble,
             "told_at": None if self.told is None else iso(self.told.at),
             "alerts": [one.as_json() for one in self.flags],
-            **({} if self.told is None else self.told.health.figures()),
+            "health": None if self.told is None else self.told.health.figures(),
         }
 
 

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from tapeloom.catalog import Catalog, Object
+from tapeloom.catalog import Catalog, CopyStatus, Object
 from tapeloom.catalog.exported import take_over, unpack, write_copy
-from tapeloom.catalog.rebuilding import Rebuilding
+from tapeloom.catalog.rebuilding import Home, Rebuilding
 from tapeloom.config import Config, Group, Source
 from tapeloom.config.faults import nearest, quoted
-from tapeloom.errors import SourceError, TapeloomError, UsageError
+from tapeloom.errors import SourceError, TapeloomError, UsageError, VolumeWanted
 from tapeloom.ops.backup import Backup, open_backup
+from tapeloom.ops.cartridges import Asked, Operator
 from tapeloom.ops.choose import block_bytes_max, blocks_of, choose_copies, layers
 from tapeloom.ops.mounts import Mounts
 from tapeloom.ops.outcome import BackupResult
 from tapeloom.ops.owed import media_agent
+from tapeloom.runtime import Ending
 from tapeloom.volume.header import Content
 
 if TYPE_CHECKING:
@@ -80,10 +82,21 @@ class CatalogSource:
         return _Told()
 
 
+def due(config: Config, result: BackupResult) -> list[str]:
+    """The drives that the catalog goes to after a backup, as `[server] export_catalog` wants it: those that the job
+    wrote to and had no trouble with. None where it has changed nothing, or somebody has stopped it."""
+    if not config.server.export_catalog or result.stopped:
+        return []
+    wrote = {row.copy.drive for row in result.table if row.blocks_safe}
+    well = [one.drive for one in result.agents if one.ending is Ending.COMPLETE and one.drive in wrote]
+    return list(dict.fromkeys(well))
+
+
 @contextmanager
-def open_export(config: Config, to: str | None = None) -> Iterator[Backup]:
-    """The job that writes the catalog, about to run. `to`: a drive, or a backup group, whose agents' drives and mirrors
-    get a copy each; None: the first backup group.
+def open_export(config: Config, to: str | Sequence[str] | None = None, *, patient: bool = True) -> Iterator[Backup]:
+    """The job that writes the catalog, about to run. `to`: drives, which get a copy each, or a backup group, which
+    stands for the drives of its agents and of their mirrors; None: the first backup group. `patient`: it waits for
+    cartridges that are not there.
 
     Raises
     ------
@@ -92,7 +105,7 @@ def open_export(config: Config, to: str | None = None) -> Iterator[Backup]:
     HeldError
         A drive or the state folder is in another process's hands.
     """
-    drives = _drives(config, to)
+    drives = _drives(config, to) if to is None or isinstance(to, str) else list(to)
     agents: dict[str, Agent] = {}
     groups: dict[tuple[str, str], Group] = {}
     above: str | None = None
@@ -100,12 +113,13 @@ def open_export(config: Config, to: str | None = None) -> Iterator[Backup]:
         kind, group = ("backup", VERB) if above is None else ("mirror", f"{VERB}-{number}")
         name = f"{VERB}-{drive}"
         feeds = SOURCE if above is None else f"{above}.B1"
-        agents[name] = media_agent(config, name, kind, group, drive, {"B1": (feeds,)})  # type: ignore[arg-type]
+        agent = media_agent(config, name, kind, group, drive, {"B1": (feeds,)})  # type: ignore[arg-type]
+        agents[name] = replace(agent, pool=_pool_of(config, drive, agent.pool))
         groups[kind, group] = Group(kind, group, (name,))  # type: ignore[arg-type]
         above = name
     sources = {SOURCE: Source(SOURCE, producer=True)}
     own = replace(config, agents=agents, groups=groups, sources=sources)
-    with open_backup(own, [VERB], {SOURCE: CatalogSource(config.server.state)}, kind=VERB) as backup:
+    with open_backup(own, [VERB], {SOURCE: CatalogSource(config.server.state)}, kind=VERB, patient=patient) as backup:
         yield backup
 
 
@@ -128,17 +142,22 @@ def exported(catalog: Catalog) -> list[Object]:
 
 
 def restore_newest(
-    config: Config, catalog: Catalog, found: Sequence[tuple[Found, str]], remarks: list[str]
+    config: Config,
+    catalog: Catalog,
+    found: Sequence[tuple[Found, Home]],
+    remarks: list[str],
+    operator: Operator | None = None,
 ) -> Restored | None:
     """Puts the newest exported catalog that can be read in the place of `catalog`, and adds to it what was found on
-    volumes, with the home of each. None: there is none."""
+    volumes, with the home of each. None: there is none. `operator` is asked for a volume that is not in its drive any
+    more."""
     for item in exported(catalog):
         if item.status != "complete":
             continue
         with tempfile.TemporaryDirectory(prefix=".import-", dir=config.server.state) as folder:
             state = Path(folder)
             try:
-                labels = _read(config, catalog, item, state)
+                labels = _read_by_hand(config, catalog, item, state, operator)
                 with Catalog.open(state) as exporting:
                     rebuilding = Rebuilding(exporting)
                     for one, home in found:
@@ -150,6 +169,20 @@ def restore_newest(
             take_over(catalog, state)
             return Restored(item.id, item.as_of, labels)
     return None
+
+
+def _read_by_hand(
+    config: Config, catalog: Catalog, item: Object, state: Path, operator: Operator | None
+) -> tuple[str, ...]:
+    while True:
+        try:
+            return _read(config, catalog, item, state)
+        except VolumeWanted as error:
+            labels = next((copy.volumes for copy in item.copies if copy.status is CopyStatus.COMPLETE), ())
+            drive = next((volume.home for label in labels for volume in [catalog.volume(label)]), "")
+            said = f"the exported catalog is wanted: {error}"
+            if operator is None or not operator(Asked(drive, said, labels, lambda: False)):
+                raise
 
 
 def _read(config: Config, catalog: Catalog, item: Object, state: Path) -> tuple[str, ...]:
@@ -175,6 +208,12 @@ def _read(config: Config, catalog: Catalog, item: Object, state: Path) -> tuple[
         packed.seek(0)
         unpack(packed, state)
     return tuple(dict.fromkeys(part.label for part in copies[0]))
+
+
+def _pool_of(config: Config, drive: str, otherwise: str) -> str:
+    """What a drive's own agents write to, so that nobody has to put in a volume for the catalog alone."""
+    writing = (one.pool for one in config.agents.values() if one.drive == drive and one.kind in ("backup", "mirror"))
+    return next(writing, otherwise)
 
 
 def _drives(config: Config, to: str | None) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tapeloom.errors import BlockDamaged, DigestWrong, FormatError, RestoreError
+from tapeloom.errors import BlockDamaged, DigestWrong, FormatError, RestoreError, VolumeWanted
 from tapeloom.ops.planning import Part, Stage
 from tapeloom.runtime.reading import Mounts, Reading
 from tapeloom.runtime.segments import Fault
@@ -64,6 +64,12 @@ def what_was_lost(item: Object, reading: Reading, damaged: BlockDamaged) -> str:
     return f"object {item.id} of {item.source}: {why}"
 
 
+def lost(item: Object, reading: Reading, damaged: BlockDamaged) -> RestoreError | VolumeWanted:
+    """The same as an error; VolumeWanted where volumes that are not there may give it."""
+    what = what_was_lost(item, reading, damaged)
+    return VolumeWanted("; ".join([what, *reading.wanted])) if reading.wanted else RestoreError(what)
+
+
 class Feeding:
     """The running of a plan, and what came of it.
 
@@ -89,6 +95,8 @@ class Feeding:
 
         Raises
         ------
+        VolumeWanted
+            The cartridge of one that may give it is not there.
         RestoreError
             No copy gives a block, and what follows was not asked for (`partial`), or there is nothing of it.
         """
@@ -138,6 +146,8 @@ class Feeding:
                 self.remarks += unprovable(reading)
                 self.broken_off |= reading.sequence.broken_off
         except BlockDamaged as damaged:
+            if reading.wanted and not self._partial:
+                raise lost(item, reading, damaged) from None
             what = what_was_lost(item, reading, damaged)
             raise _Damaged("; ".join([*self.lost, what]), what, reading) from None
         finally:

@@ -20,19 +20,28 @@ if TYPE_CHECKING:
     from tapeloom.catalog import Catalog, Object
     from tapeloom.config import Config
     from tapeloom.seal import KeyRing
+    from tapeloom.volume.waiting import Waiting
 
 _REST = 1 << 62
 
 
 class FromTape:
     """Drives are opened when the first index is asked for, and left at the end of the `with` block. `say` is told, once
-    for each index, from which volumes it is read, or why it cannot be."""
+    for each index, from which volumes it is read, or why it cannot be. With `waiting`, cartridges that are not there
+    are waited for."""
 
-    def __init__(self, config: Config, catalog: Catalog, keys: KeyRing | None, say: Callable[[str], None]):
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        keys: KeyRing | None,
+        say: Callable[[str], None],
+        waiting: Waiting | None = None,
+    ):
         self._catalog = catalog
         self._keys = keys
         self._say = say
-        self._mounts = Mounts(config, catalog.volume)
+        self._mounts = Mounts(config, catalog.volume, waiting=waiting)
         self._asked: dict[UUID, bool] = {}
 
     def __enter__(self) -> FromTape:

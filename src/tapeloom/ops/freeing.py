@@ -84,7 +84,7 @@ def open_freeing(
     NotFound
         There is no such volume.
     UsageError
-        One is scratch already, damaged, or gone.
+        One is scratch already, damaged, or gone, or nobody knows what is on it.
     RetentionError
         Something on one of them is protected; it is named.
     HeldError
@@ -93,7 +93,9 @@ def open_freeing(
     with Catalog.open(config.server.state) as catalog:
         volumes = [catalog.volume(label) for label in dict.fromkeys(labels)]
         for volume in volumes:
-            _refuse_unfit(volume)
+            refuse_lost(catalog, volume)
+            if volume.state is VolumeState.SCRATCH:
+                raise UsageError(f"volume {volume.label} is scratch already")
         protection = Protection(config, catalog, now_ns)
         going = [volume.label for volume in volumes]
         verdicts = [protection.verdict(volume, going, asked_for=True) for volume in volumes]
@@ -103,13 +105,17 @@ def open_freeing(
         yield Freeing(verdicts, any_pool, catalog)
 
 
-def _refuse_unfit(volume: Volume) -> None:
+def refuse_lost(catalog: Catalog, volume: Volume) -> None:
+    """UsageError: a volume that is not written again, or that must not be: other tapes tell that it is there, but none
+    of what is on it, so that nothing on it could be protected."""
     if volume.successor is not None:
         raise UsageError(f"volume {volume.label} is gone: its cartridge was written anew")
-    if volume.state is VolumeState.SCRATCH:
-        raise UsageError(f"volume {volume.label} is scratch already")
     if volume.state is VolumeState.DAMAGED:
         raise UsageError(f"volume {volume.label} is damaged: it is not written again; `tapeloom retire` takes it out")
+    if volume.state is VolumeState.UNKNOWN and not catalog.holds(volume.id):
+        raise UsageError(
+            f"nobody knows what is on volume {volume.label}: `tapeloom import --volume {volume.label}` reads it"
+        )
 
 
 def _refusal(verdict: Verdict) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from tapeloom import _kernel
-from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, VolumeState
-from tapeloom.catalog.rebuilding import Added, Rebuilding
+from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Volume, VolumeState
+from tapeloom.catalog.rebuilding import Added, Home, Rebuilding
 from tapeloom.config import Config
 from tapeloom.config.faults import nearest, quoted
 from tapeloom.device import UNNAMED
-from tapeloom.errors import NotFound, TapeloomError, UsageError
-from tapeloom.ops.mounts import open_configured
+from tapeloom.errors import NoMedium, NotFound, TapeloomError, UsageError
+from tapeloom.ops.cartridges import Operator, Round, Stopped
+from tapeloom.ops.mounts import drives_for
+from tapeloom.volume.choosing import label_of_its_own
 from tapeloom.volume.gathering import gather
 from tapeloom.volume.mounting import read_label
 
@@ -28,7 +31,7 @@ Span = tuple[int, int]
 """First and last seq, both included."""
 
 OnProgress = Callable[[str, int, int], None]
-"""Told a cartridge, how many of its positions are passed, and how many it has."""
+"""Told a cartridge, how many of its positions are passed, and how many it has; never by two threads at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,11 @@ def import_volumes(
     wanted: Wanted,
     *,
     on_progress: OnProgress = lambda cartridge, done, total: None,
-    next_cartridge: Callable[[str], bool] = lambda drive: False,
+    operator: Operator | None = None,
 ) -> ImportResult:
     """Reads volumes, and adds what they say to the catalog, each in one transaction: what has come stays, whatever
-    happens to the next. `next_cartridge` is asked where a drive has no stack and no library: True, once another
-    cartridge is in.
+    happens to the next. A library is read by all of its drives that are free. `operator` is asked for further
+    cartridges of a drive that stands alone; None: nobody is there, and what is in it is all.
 
     Raises
     ------
@@ -119,16 +122,16 @@ def import_volumes(
     HeldError
         A drive or the state folder is in another process's hands.
     """
-    drives = _drives(config, wanted.drives)
+    homes = _homes(config, wanted.drives)
     with Catalog.open(config.server.state) as catalog:
         empty = not catalog.jobs() and not catalog.volumes()
-        importing = _Importing(config, catalog, wanted, on_progress, keep=empty and wanted.exported)
-        importing.run(drives, next_cartridge)
+        importing = _Importing(config, catalog, wanted, on_progress, operator, keep=empty and wanted.exported)
+        importing.run(homes)
         restored = None
         if importing.kept:
             from tapeloom.ops.exporting import restore_newest
 
-            restored = restore_newest(config, catalog, importing.kept, importing.remarks)
+            restored = restore_newest(config, catalog, importing.kept, importing.remarks, operator)
         importing.rebuilding.settle()
         importing.remarks += importing.rebuilding.conflicts
         if wanted.appendable:
@@ -138,31 +141,40 @@ def import_volumes(
         result = importing.result(restored)
     missing = [name for name in wanted.volumes if name not in importing.met]
     if missing:
-        where = ", ".join(drive.name for drive in drives)
+        where = ", ".join(homes)
         raise NotFound(f"no volume {', '.join(missing)} in {where}; the others were imported, if there were any")
     return result
 
 
-def _drives(config: Config, names: Sequence[str]) -> list[Drive]:
-    """Of several at one library the first will do."""
+def _homes(config: Config, names: Sequence[str]) -> dict[str, list[Drive]]:
+    """The drives to read with: those of a library, or one that stands alone."""
     for name in names:
         if name not in config.drives:
             raise UsageError(
                 f"{config.shown}: there is no drive {quoted(name)} for --drive "
                 f"({nearest(name, config.drives, 'there are')})"
             )
-    chosen: dict[str, Drive] = {}
-    for name in names or config.drives:
-        chosen.setdefault(config.drives[name].home, config.drives[name])
-    return list(chosen.values())
+    chosen: dict[str, list[Drive]] = {}
+    for name in dict.fromkeys(names or config.drives):
+        chosen.setdefault(config.drives[name].home, []).append(config.drives[name])
+    return chosen
 
 
 class _Importing:
-    def __init__(self, config: Config, catalog: Catalog, wanted: Wanted, on_progress: OnProgress, *, keep: bool):
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        wanted: Wanted,
+        on_progress: OnProgress,
+        operator: Operator | None,
+        *,
+        keep: bool,
+    ):
         self._config = config
         self.rebuilding = Rebuilding(catalog)
         self.met: set[str] = set()
-        self.kept: list[tuple[Found, str]] = []
+        self.kept: list[tuple[Found, Home]] = []
         """What was found, and where, in case that an exported catalog is to be begun with after all."""
         self.remarks: list[str] = []
         self._catalog = catalog
@@ -170,77 +182,104 @@ class _Importing:
         self._on_progress = on_progress
         self._keep = keep
         self._rows: list[Imported] = []
+        self._turn = threading.RLock()
+        self._round = Round(
+            config, self._visit, self._failed, enough=self._enough, lacking=self._lacking, operator=operator
+        )
 
-    def run(self, drives: Sequence[Drive], next_cartridge: Callable[[str], bool]) -> None:
+    def run(self, homes: dict[str, list[Drive]]) -> None:
         """First the cartridges that are called as what is wanted; only for what is lacking then, all labels are
         looked at."""
         if self._wanted.volumes:
-            for drive in drives:
-                self._drive(drive, next_cartridge, by_name=True)
-        for drive in drives:
-            if not self._wanted.volumes or not self.met.issuperset(self._wanted.volumes):
-                self._drive(drive, next_cartridge, by_name=False)
+            for drives in homes.values():
+                self._at(drives, self._cartridges_wanted().__contains__, may_ask=False)
+        for drives in homes.values():
+            if not self._enough():
+                self._at(drives, lambda name: True, may_ask=True)
 
-    def _drive(self, drive: Drive, next_cartridge: Callable[[str], bool], *, by_name: bool) -> None:
-        with open_configured(self._config, drive.name) as device:
-            if not device.keeps:
-                return
-            for name in self._cartridges(device, drive, next_cartridge, by_name=by_name):
-                try:
-                    if name is not None and device.loaded != name:
-                        device.load(name)
-                    row = self._volume(device, drive)
-                except TapeloomError as error:
-                    row = Imported(drive.name, name or str(device.loaded), why=str(error))
-                if row is not None:
-                    self._rows.append(row)
+    def _at(self, drives: list[Drive], names: Callable[[str], bool], *, may_ask: bool) -> None:
+        home = drives[0].home
+        first = len(self._rows)
+        read = {row.cartridge for row in self._rows if self._config.drives[row.drive].home == home}
+        self._round.go(drives, lambda name: name not in read and names(name), may_ask=may_ask)
+        if drives[0].library is not None:  # whose drives are now quicker, now slower
+            self._rows[first:] = sorted(self._rows[first:], key=lambda row: row.cartridge)
 
-    def _cartridges(
-        self, device: Device, drive: Drive, next_cartridge: Callable[[str], bool], *, by_name: bool
-    ) -> Iterator[str | None]:
-        """Names of cartridges to put in; None: the one that is in."""
-        if drive.device.startswith("/") and drive.library is None:
-            if by_name:
-                return  # nobody knows what it is called before it was read
-            if device.loaded is not None:
-                yield None
-            while next_cartridge(drive.name):
-                device.load()
-                yield None
-            return
-        read = {row.cartridge for row in self._rows if row.drive == drive.name}
-        for name in device.cartridges():
-            if name not in read and (not by_name or name in self._wanted.volumes):
-                yield name
+    def _cartridges_wanted(self) -> set[str]:
+        known = {one.label: one.cartridge for one in self._catalog.volumes()}
+        return {*self._wanted.volumes, *(known[name] for name in self._wanted.volumes if name in known)}
 
-    def _volume(self, device: Device, drive: Drive) -> Imported | None:
+    def _enough(self) -> bool:
+        return bool(self._wanted.volumes) and self.met.issuperset(self._wanted.volumes)
+
+    def _lacking(self, home: str) -> list[str]:
+        """What a person is to put in, as far as anybody knows."""
+        if self._wanted.volumes:
+            return [name for name in self._wanted.volumes if name not in self.met]
+        return [one.label for one in self._unseen() if one.home == home]
+
+    def _unseen(self) -> list[Volume]:
+        seen = {row.id for row in self._rows}
+        return [one for one in self._catalog.volumes(current=True) if one.id not in seen]
+
+    def _failed(self, drive: Drive, cartridge: str | None, error: TapeloomError) -> None:
+        """A drive that stands alone and is empty is no trouble by itself."""
+        empty = cartridge is None and isinstance(error, NoMedium)
+        with self._turn:
+            self._rows.append(Imported(drive.name, cartridge or "", why=str(error), blank=empty))
+
+    def _visit(self, device: Device, drive: Drive) -> str:
         cartridge = device.loaded or ""
         names = self._wanted.volumes
         if names and cartridge not in names and not self._is_called(device, names):
-            return None
+            return f"{_shown(cartridge)} is not what was asked for"
         found = gather(
             device,
             crc=_kernel.crc32c,
             scan=self._wanted.scan,
-            on_progress=lambda done, total: self._on_progress(cartridge, done, total),
+            on_progress=lambda done, total: self._progress(cartridge, done, total),
         )
-        if found is None:
-            return Imported(drive.name, cartridge, why="blank", blank=True)
-        if device.loaded == UNNAMED:  # a real drive cannot tell what is in it
-            device.call_it(found.label or str(found.id))
-            found = replace(found, cartridge=found.label or str(found.id))
-        self.met |= {found.cartridge, found.label or "", str(found.id)}
-        added = self.rebuilding.add(found, home=drive.home)
-        if self._keep:
-            self.kept.append((found, drive.home))
-        return _imported(drive.name, found, added)
+        with self._turn:
+            if found is None:
+                self._rows.append(Imported(drive.name, cartridge, why="blank", blank=True))
+                return f"{_shown(cartridge)} is blank"
+            if cartridge == UNNAMED:  # a real drive cannot tell what is in it
+                found = replace(found, cartridge=self._name_of(found, drive))
+                device.call_it(found.cartridge)
+            home = Home(drive.home, tuple(drives_for(self._config, drive.home)), is_library=drive.library is not None)
+            added = self.rebuilding.add(found, home=home)
+            self.met |= {found.cartridge, found.label or "", *self._known_as(found.id)}
+            if self._keep:
+                self.kept.append((found, home))
+            self._rows.append(_imported(drive.name, found, added))
+        return f"volume {found.label or found.id}: {added.objects} objects, {added.receipts} receipts"
+
+    def _progress(self, cartridge: str, done: int, total: int) -> None:
+        if self._round.stopping.is_set():
+            raise Stopped
+        with self._turn:
+            self._on_progress(cartridge, done, total)
+
+    def _name_of(self, found: Found, drive: Drive) -> str:
+        """What the catalog calls its cartridge, or did when it was written."""
+        known = next((one for one in self._catalog.volumes() if one.id == found.id), None)
+        if known is not None:
+            return known.cartridge
+        told = [row for said in found.said for row in said.rows.get("volumes", ()) if row.get("id") == str(found.id)]
+        barcode = found.start.barcode if found.start is not None else None
+        names = (told[-1].get("cartridge") if told else None, barcode, found.label)
+        return next((str(name) for name in names if name), label_of_its_own(drive.name, found.id))
 
     def _is_called(self, device: Device, names: Sequence[str]) -> bool:
         try:
             start = read_label(device, crc=_kernel.crc32c)
         except TapeloomError:
             return False
-        return start is not None and (start.label in names or str(start.volume) in names)
+        return start is not None and not {start.label, *self._known_as(start.volume)}.isdisjoint(names)
+
+    def _known_as(self, volume: UUID) -> set[str]:
+        """It may have got another label since it was written."""
+        return {str(volume), *(one.label for one in self._catalog.volumes() if one.id == volume)}
 
     def confirm(self) -> None:
         for at, row in enumerate(self._rows):
@@ -267,13 +306,8 @@ class _Importing:
         catalog = self._catalog
         states = {one.id: one.state for one in catalog.volumes()}
         rows = [replace(row, state=states.get(row.id, row.state)) if row.id else row for row in self._rows]
-        seen = {row.id for row in rows}
         known = catalog.volumes()
-        unseen = [
-            one.label
-            for one in known
-            if one.id not in seen and one.successor is None and not catalog.runs_on(one.id)[0]
-        ]
+        unseen = [one.label for one in self._unseen() if not catalog.runs_on(one.id)[0]]
         short = [
             Short(item, copy, tuple(catalog.missing(copy.id)))
             for item in catalog.objects(indexes=True)
@@ -282,6 +316,10 @@ class _Importing:
         ]
         unknown = [one.label for one in known if one.state is VolumeState.UNKNOWN]
         return ImportResult(rows, short, unseen, unknown, restored, self.remarks)
+
+
+def _shown(cartridge: str) -> str:
+    return "the cartridge" if cartridge in ("", UNNAMED) else f"cartridge {cartridge}"
 
 
 def _imported(drive: str, found: Found, added: Added) -> Imported:

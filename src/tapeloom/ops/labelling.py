@@ -12,7 +12,9 @@ from tapeloom.catalog import Catalog, Volume, VolumeState
 from tapeloom.catalog.ledger import JobLedger
 from tapeloom.config import Config
 from tapeloom.device import UNNAMED, Device, Status
+from tapeloom.device.tape import CARTRIDGE_NAME
 from tapeloom.errors import (
+    CatalogOlderThanTape,
     DeviceError,
     ForeignVolume,
     FormatError,
@@ -24,20 +26,33 @@ from tapeloom.errors import (
 )
 from tapeloom.ident import new_id
 from tapeloom.limits import DEFAULT_POOL
+from tapeloom.ops.freeing import refuse_lost
 from tapeloom.ops.mounts import drives_for, open_configured
 from tapeloom.ops.protecting import Protection
+from tapeloom.volume.appending import REMEDY, refuse_more_than_known
 from tapeloom.volume.choosing import Fresh, next_name
 from tapeloom.volume.mounting import Where, label_fresh
 from tapeloom.volume.recognizing import inside, read_label
 
-MayOverwrite = Callable[[str, str], bool]
-"""Told what was found, in a sentence, and by a name; whether it may be overwritten."""
+MayOverwrite = Callable[[str, str, bool], bool]
+"""Told what was found, in a sentence, and by a name, and whether it is a sound volume of tapeloom, which may be wanted;
+whether it may be overwritten."""
 
 BLANK = ""
 
 
-def never(sentence: str, name: str) -> bool:
+def never(sentence: str, name: str, ours: bool) -> bool:
     return False
+
+
+def checked_label(name: str) -> str:
+    """UsageError: no label and no barcode is like that; messages, tables and command lines have to take it."""
+    if not CARTRIDGE_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:40]!r} cannot be a label or a barcode: take 1 to 32 of the characters A-Z a-z 0-9 . _ - and no "
+            "dot in front"
+        )
+    return name
 
 
 def chosen_drive(config: Config, drive: str | None, home: str | None = None) -> str:
@@ -77,6 +92,17 @@ def checked_pool(config: Config, pool: str | None) -> str:
     return name
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is on a cartridge: by what name one calls it, and the whole sentence. `ours`: tapeloom wrote it, so that it
+    may be wanted; `known`: the catalog has it."""
+
+    name: str
+    sentence: str
+    ours: bool = False
+    known: bool = False
+
+
 @dataclass(slots=True)
 class Labelling:
     """An open drive, and the catalog held. `passed` says which cartridges were left alone, and why."""
@@ -98,9 +124,9 @@ class Labelling:
             if self.catalog.volume_in(self.where.home, name) is not None:
                 continue
             self._load(name)
-            found, sentence = self._found()
-            if found != BLANK:
-                self.passed.append(sentence)
+            found = self._found()
+            if found.name != BLANK:
+                self.passed.append(found.sentence)
                 continue
             made.append(self._label(Fresh(self._name(name))))
         return made
@@ -112,17 +138,19 @@ class Labelling:
         Raises
         ------
         UsageError
-            It is a volume of this catalog, or the name is taken.
+            It is a volume of this catalog, or the name is taken, or is none.
+        CatalogOlderThanTape
+            It is a volume of tapeloom that this catalog does not know, and `may_overwrite` says no.
         ForeignVolume
             Something else is on it, and `may_overwrite` says no.
         NoMedium
             There is no such cartridge.
         """
         names = self.device.cartridges()
-        if self.catalog.has_label(name):
-            raise UsageError(
-                f"there is a volume {name} already; `tapeloom relabel {name}` writes it from its beginning"
-            )
+        for text in (name if name not in names else None, barcode):
+            if text is not None:
+                checked_label(text)
+        begun = self._begun(name)
         if UNNAMED in names:
             self._load(UNNAMED)
         elif name in names:
@@ -133,13 +161,54 @@ class Labelling:
         else:
             has = ", ".join(names) or "none"
             raise NoMedium(f"drive {self.device.name}: there is no cartridge {name}; it has {has}", status=18)
-        found, sentence = self._found()
-        if found != BLANK and not may_overwrite(sentence, found):
-            raise ForeignVolume(f"{sentence}: it is left alone", found)
-        return self._label(Fresh(name), barcode)
+        found = self._found()
+        if found.known:
+            raise UsageError(f"{found.sentence}; `tapeloom relabel {found.name}` writes it from its beginning")
+        if found.name != BLANK:
+            if not may_overwrite(found.sentence, found.name, found.ours):
+                if found.ours:
+                    raise CatalogOlderThanTape(f"{found.sentence}: it is left alone; {REMEDY}")
+                raise ForeignVolume(f"{found.sentence}: it is left alone", found.name)
+            self._refuse_swapped(found)
+        if begun is not None:
+            self.catalog.put_out_of_use(begun.id, VolumeState.SCRATCH, [], reason="its label was never written")
+            return self._label(Fresh(begun.cartridge, self._ledger.by_id(begun.id)), barcode, name)
+        return self._label(Fresh(name), barcode, name)
+
+    def _begun(self, name: str) -> Volume | None:
+        """The volume of this name, where something went wrong before the first byte of its label was written. Raises
+        UsageError where there is a volume of this name with a label."""
+        if not self.catalog.has_label(name):
+            return None
+        volume = self.catalog.volume(name)
+        here = (volume.home, volume.cartridge) == (self.where.home, name)
+        if volume.end_position > 0 or not here or volume.state is not VolumeState.APPENDABLE:
+            raise UsageError(
+                f"there is a volume {name} already; `tapeloom relabel {name}` writes it from its beginning"
+            )
+        return volume
+
+    def _refuse_swapped(self, found: Found) -> None:
+        """Whoever was asked may have taken his time, and the cartridge out."""
+        if self._found() != found:
+            raise DeviceError(f"{inside(self.device)} is another one than before the question: nothing was written")
 
     def anew(self, volume: Volume, label: str | None, barcode: str | None) -> Volume:
-        """Writes a label over a volume, whose copies stop to count where any did."""
+        """Writes a label over a volume, whose copies stop to count where any did. `volume` is as it was when somebody
+        was asked: jobs may have written to it since.
+
+        Raises
+        ------
+        UsageError, RetentionError
+            See `refuse_wanted`.
+        CatalogOlderThanTape
+            There is more on the tape than the catalog knows.
+        """
+        for text, as_before in ((label, volume.label), (barcode, volume.barcode)):
+            if text is not None and text != as_before:
+                checked_label(text)
+        if _unwanted(self.config, self.catalog, volume.label).id != volume.id:
+            raise UsageError(f"volume {volume.label} was written anew in between: nothing was done")
         if self.device.loaded != volume.cartridge:
             self._load(volume.cartridge)
         start = read_label(self.device, crc=_kernel.crc32c)
@@ -149,9 +218,13 @@ class Labelling:
                 f"{volume.label} ({volume.id}): nothing was written"
             )
         self._refuse_protected()
+        known = self._ledger.by_id(volume.id)
+        if known is not None and start is not None:
+            refuse_more_than_known(self.device, self._ledger, known, _kernel.crc32c)
+        if label not in (None, volume.label) and self.catalog.has_label(label):
+            raise UsageError(f"there is a volume {label} already: choose another label")
         if volume.state is not VolumeState.SCRATCH:
             self.catalog.put_out_of_use(volume.id, VolumeState.SCRATCH, [], reason="it gets a new label")
-        known = self._ledger.by_id(volume.id)
         return self._label(Fresh(volume.cartridge, known), barcode, label)
 
     def _load(self, name: str) -> None:
@@ -163,29 +236,29 @@ class Labelling:
             return cartridge
         return next_name(self.where.home, self._ledger, [])
 
-    def _found(self) -> tuple[str, str]:
-        """By what name one calls what is on the cartridge, and the whole sentence."""
+    def _found(self) -> Found:
+        """What is on the cartridge in the drive."""
         here = inside(self.device)
         try:
             start = read_label(self.device, crc=_kernel.crc32c)
         except VersionTooNew:
             raise
         except ForeignVolume as foreign:
-            return foreign.program or "unknown", f"{here} holds data of {foreign.program or 'an unknown program'}"
+            sentence = f"{here} holds data of {foreign.program or 'an unknown program'}"
+            return Found(foreign.program or "unknown", sentence)
         except FormatError:
-            return "tapeloom", f"{here} has a damaged label of tapeloom"
+            return Found("tapeloom", f"{here} has a damaged label of tapeloom", ours=True)
         except DeviceError as error:
             if error.status != Status.ERR_IO:
                 raise
-            return "unreadable", f"the first block of {here} cannot be read (damaged, or encrypted by a drive)"
+            return Found("unreadable", f"the first block of {here} cannot be read (damaged, or encrypted by a drive)")
         if start is None:
-            return BLANK, ""
+            return Found(BLANK, "")
         known = self._ledger.by_id(start.volume)
         if known is not None:
-            raise UsageError(
-                f"{here} is volume {known.label} already; `tapeloom relabel {known.label}` writes it from its beginning"
-            )
-        return start.label, f"{here} is volume {start.label} ({start.volume}), which this catalog does not know"
+            return Found(known.label, f"{here} is volume {known.label} already", ours=True, known=True)
+        sentence = f"{here} is volume {start.label} ({start.volume}), which this catalog does not know"
+        return Found(start.label, sentence, ours=True)
 
     def _label(self, fresh: Fresh, barcode: str | None = None, label: str | None = None) -> Volume:
         self._refuse_protected()
@@ -232,21 +305,22 @@ def refuse_wanted(config: Config, label: str) -> Volume:
     NotFound
         There is no such volume.
     UsageError
-        It is damaged, or gone.
+        It is damaged, or gone, or nobody knows what is on it.
     RetentionError
         Copies on it count.
     """
     with Catalog.open(config.server.state, readonly=True) as catalog:
-        volume = catalog.volume(label)
-        if volume.successor is not None:
-            raise UsageError(f"volume {label} is gone: its cartridge was written anew")
-        if volume.state is VolumeState.DAMAGED:
-            raise UsageError(f"volume {label} is damaged: it is not written again; `tapeloom retire` takes it out")
-        held = Protection(config, catalog).verdict(volume, asked_for=True).copies
-        if held:
-            item, _ = held[0]
-            raise RetentionError(
-                f"volume {label} holds {len(held)} copies that count, {item.source} {item.id} for one: "
-                f"`tapeloom scratch {label}` says whether it may go"
-            )
-        return volume
+        return _unwanted(config, catalog, label)
+
+
+def _unwanted(config: Config, catalog: Catalog, label: str) -> Volume:
+    volume = catalog.volume(label)
+    refuse_lost(catalog, volume)
+    held = Protection(config, catalog).verdict(volume, asked_for=True).copies
+    if held:
+        item, _ = held[0]
+        raise RetentionError(
+            f"volume {label} holds {len(held)} copies that count, {item.source} {item.id} for one: "
+            f"`tapeloom scratch {label}` says whether it may go"
+        )
+    return volume

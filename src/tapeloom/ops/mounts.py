@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Container, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from tapeloom import _kernel
-from tapeloom.device import UNNAMED, Device, open_drive
-from tapeloom.errors import HeldError, NoMedium, NotFound, PositionLost, UsageError, VolumeWanted
-from tapeloom.volume.mounting import read_label
+from tapeloom.device import UNNAMED, Device, Status, open_drive
+from tapeloom.errors import (
+    ForeignVolume,
+    HeldError,
+    NoMedium,
+    NotFound,
+    PositionLost,
+    UsageError,
+    VolumeBusy,
+    VolumeWanted,
+)
+from tapeloom.volume.recognizing import inside, read_label
+from tapeloom.volume.waiting import Waiting
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Volume
@@ -18,6 +30,9 @@ if TYPE_CHECKING:
     from tapeloom.ops.health import Keep
     from tapeloom.runtime.reading import Place
     from tapeloom.timing import Timing
+
+KEPT_NOWHERE = ("memory", "null")
+"""Kinds of drives whose cartridges nobody can bring back."""
 
 
 def open_configured(config: Config, name: str) -> Device:
@@ -77,7 +92,8 @@ class Mounts:
     else has opened and will close, by name: where there is one for a volume, no other is taken.
 
     A volume of a library goes into one of its drives that is free, and so do those after it. `labels` are the volumes
-    that were mounted, in this order. `keep` is told of the health of volumes, by whoever writes the catalog.
+    that were mounted, in this order. `keep` is told of the health of volumes, by whoever writes the catalog. `waiting`
+    is how cartridges are waited for that are not there; without it they are not.
     """
 
     def __init__(
@@ -86,43 +102,95 @@ class Mounts:
         volume_of: Callable[[UUID], Volume],
         held: Mapping[str, Device] | None = None,
         keep: Keep | None = None,
+        waiting: Waiting | None = None,
     ):
         self._config = config
         self._volume_of = volume_of
         self._held = held or {}
         self._keep = keep
+        self.waiting = waiting or Waiting(patient=False)
         self._open: dict[str, Device] = {}
         self._places: dict[str, tuple[UUID, Place]] = {}
         self.labels: list[str] = []
 
-    def place(self, volume: UUID) -> Place:
+    def place(self, volume: UUID, until: threading.Event | None = None) -> Place:
         """See `tapeloom.runtime.reading.Mounts`."""
         known = self._volume_of(volume)
-        for inside, place in self._places.values():
-            if inside == volume:
+        for there, place in self._places.values():
+            if there == volume:
                 return place
         name, device = self._device(known)
         self._ends(name)
-        if device.loaded != known.cartridge:
-            try:
-                device.load(known.cartridge)
-            except NoMedium as error:
-                raise VolumeWanted(f"volume {known.label} is wanted: {error}", status=error.status) from None
-        start = read_label(device, crc=_kernel.crc32c)
-        if start is None or start.volume != volume:
-            found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
-            raise PositionLost(
-                f"drive {name}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
-                f"({volume})"
-            )
-        if device.loaded == UNNAMED:
-            device.call_it(known.cartridge)
+        if until is None:
+            self._put_in(device, known)
+        else:
+            self.waiting.when_there(device, partial(self._wait_for, device, known), until)
         self.labels.append(known.label)
         from tapeloom.runtime.reading import Place  # a backup has none
 
         place = Place(device, timing_of(self._config.drives[name]), known.block_bytes)
         self._places[name] = (volume, place)
         return place
+
+    def _put_in(self, device: Device, known: Volume) -> None:
+        """The volume is in the drive now, its label looked at.
+
+        Raises
+        ------
+        VolumeWanted
+            Its cartridge is not there, or the one that somebody has put in is another one. VolumeBusy: it is in another
+            drive of this process.
+        PositionLost
+            Another volume is on the cartridge that is called so.
+        """
+        if device.loaded != known.cartridge:
+            try:
+                device.load(known.cartridge)
+            except NoMedium as error:
+                if device.spec.partition(":")[0] in KEPT_NOWHERE:
+                    raise NoMedium(f"volume {known.label} is gone: {error}", status=error.status) from None
+                kind = VolumeBusy if self._is_in_use(device, known) else VolumeWanted
+                raise kind(f"volume {known.label} is wanted: {error}", status=error.status) from None
+        try:
+            start = read_label(device, crc=_kernel.crc32c)
+        except ForeignVolume as error:
+            if self._is_fed_by_hand(device):
+                raise _wanted(known, device, str(error)) from None
+            raise
+        if start is None or start.volume != known.id:
+            found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
+            if self._is_fed_by_hand(device):
+                raise _wanted(known, device, f"{inside(device)} {found}")
+            raise PositionLost(
+                f"drive {device.name}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
+                f"({known.id})"
+            )
+        if device.loaded == UNNAMED:
+            device.call_it(known.cartridge)
+
+    def _wait_for(self, device: Device, known: Volume) -> None:
+        """The same for one who waits, and keeps nobody waiting: what is in the drive goes out, so that another one can
+        be put in, or another drive of the library can have it."""
+        try:
+            self._put_in(device, known)
+        except VolumeWanted:
+            device.unload()
+            raise
+
+    def _is_in_use(self, device: Device, known: Volume) -> bool:
+        """Whether it is in another drive of a library, which this process has."""
+        name = self._config.drives[device.name].library
+        if name is None:
+            return False
+        from tapeloom.ops.libraries import library_named
+
+        library = library_named(self._config, name)
+        there = library.find(known.cartridge)
+        return there is not None and there.kind == "bay" and library.is_claimed(there.address)
+
+    def _is_fed_by_hand(self, device: Device) -> bool:
+        """Whether somebody puts one cartridge after another into it."""
+        return not device.makes_cartridges and self._config.drives[device.name].library is None
 
     def _device(self, known: Volume) -> tuple[str, Device]:
         """The drive that this volume goes into, open."""
@@ -178,6 +246,13 @@ class Mounts:
         for name in list(self._places):
             self._ends(name)
 
+    def let_go(self) -> None:
+        """Nothing more is read, and other drives of a library may have the cartridges. DeviceError."""
+        for name, (_, place) in list(self._places.items()):
+            if self._config.drives[name].library is not None:
+                self._ends(name)
+                place.device.unload()
+
     def _ends(self, name: str) -> None:
         """The mount that a drive has, if it has one."""
         if name not in self._places:
@@ -186,3 +261,7 @@ class Mounts:
 
         volume, place = self._places.pop(name)
         keep_health(place.device, volume, self._config.server.state, self._keep)
+
+
+def _wanted(known: Volume, device: Device, why: str) -> VolumeWanted:
+    return VolumeWanted(f"volume {known.label} is wanted in drive {device.name}: {why}", status=Status.ERR_NO_MEDIUM)

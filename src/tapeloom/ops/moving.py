@@ -8,12 +8,13 @@ the same command goes on with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place, Volume, VolumeState
 from tapeloom.catalog.damage import without
+from tapeloom.catalog.exported import newest_export
 from tapeloom.config import Config
 from tapeloom.config.faults import quoted
 from tapeloom.errors import NotFound, UsageError
@@ -100,7 +101,12 @@ class Moving:
         if self.verb is not Verb.COMPACT:
             return with_indexes(self._catalog, every), []
         known = self._catalog.objects()
-        unwanted = {item.id for item in every if not item.is_index and not _is_wanted(item, known)}
+        export = newest_export(self._catalog.objects(indexes=True))
+        unwanted = {
+            item.id
+            for item in every
+            if (item.is_export and item != export) or not (item.is_index or item.is_export or _is_wanted(item, known))
+        }
         left = [item for item in every if item.id in unwanted or (item.is_index and item.parent in unwanted)]
         behind, held = {item.id for item in left}, {item.id for item in every}
         wanted = [item for item in every if item.id not in behind]
@@ -145,8 +151,9 @@ class Moving:
             afterwards.append(f"left behind, since nobody wants them: {names}")
         return self.copying.plan(afterwards)
 
-    def run(self, watch: Watch | None = None) -> MoveResult:
-        """Copies, and puts out of use what holds nothing any more that is not elsewhere.
+    def run(self, watch: Watch = lambda running: nullcontext(lambda: None), *, patient: bool = False) -> MoveResult:
+        """Copies, and puts out of use what holds nothing any more that is not elsewhere. `watch` and `patient`: see
+        `Copying.run`.
 
         Raises
         ------
@@ -160,7 +167,7 @@ class Moving:
                 f"{names}{more} would have fewer copies afterwards, since several of them would come together in one "
                 f"on drive {self._place.drive}: move the volumes to different drives, or say --fewer-copies"
             )
-        copied = self.copying.run(watch) if watch is not None else self.copying.run()
+        copied = self.copying.run(watch, patient=patient)
         owed = {one.object.id: one.missing for one in copied.unpaid}
         emptied, kept = [], []
         for volume in self.volumes:

@@ -25,6 +25,7 @@ from tapeloom.volume.header import Content, Level
 if TYPE_CHECKING:
     from tapeloom.index import Index, Share
     from tapeloom.seal import KeyRing
+    from tapeloom.volume.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,11 @@ class Asked:
 
 
 @contextmanager
-def prepared(config: Config, request: Request, *, fetch: bool = True) -> Iterator[Prepared]:
-    """The plan, with catalog and file indexes open. With `fetch`, indexes that are lost are brought back from tape.
+def prepared(
+    config: Config, request: Request, *, fetch: bool = True, waiting: Waiting | None = None
+) -> Iterator[Prepared]:
+    """The plan, with catalog and file indexes open. With `fetch`, indexes that are lost are brought back from tape;
+    with `waiting`, cartridges that are not there are waited for.
 
     Raises
     ------
@@ -135,7 +139,7 @@ def prepared(config: Config, request: Request, *, fetch: bool = True) -> Iterato
             yield preparing.whole(remarks)
             return
         ready = None
-        with FromTape(config, catalog, keys, remarks.append) as every_tape:
+        with FromTape(config, catalog, keys, remarks.append, waiting) as every_tape:
             tapes = every_tape if fetch else None
             indexes, lacking = open_indexes(stack, catalog, chain, keys, tapes)
             try:

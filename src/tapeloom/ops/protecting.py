@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Volume, VolumeState
+from tapeloom.catalog.exported import newest_export
 from tapeloom.config import Config
 from tapeloom.ops.lineage import Lineage
 from tapeloom.quantity import local_time
@@ -69,7 +70,10 @@ class Protection:
                     self._on[label].append((one, copy))
         self._lineages = {source: Lineage(objects) for source, objects in by_source.items()}
         self._last: dict[UUID, str] = {}
+        self._export = newest_export(every)
         for objects in by_source.values():
+            if objects[0].is_export:
+                continue  # of which the newest alone counts
             good = [one for one in objects if one.outcome is Outcome.WHOLE and (one.status == "complete" or one.pieced)]
             sure = [one for one in good if any(self._stays(copy, ()) for copy in live(one))]
             for some in (good, sure):
@@ -95,7 +99,8 @@ class Protection:
         retention = self._retention.get(volume.pool or "")
         if retention is None:
             return None
-        return max((item.as_of + retention for item, _ in self._on[volume.label]), default=None)
+        counting = (item for item, _ in self._on[volume.label] if not item.is_export or item == self._export)
+        return max((item.as_of + retention for item in counting), default=None)
 
     def _why(
         self,
@@ -106,6 +111,8 @@ class Protection:
         needed: Mapping[UUID, list[Object]],
         asked_for: bool,
     ) -> str | None:
+        if item.is_export:
+            return self._why_export(item, copy, going)
         retention = self._retention.get(volume.pool or "")
         if retention is None and not asked_for:
             return f"is kept for ever: pool {volume.pool} has no retention"
@@ -122,6 +129,11 @@ class Protection:
             if not any(not here or self._pools(one) == {volume.pool} for one in staying):
                 return f"is needed by {keeper.id} of {local_time(keeper.as_of)}, which is kept"
         return None
+
+    def _why_export(self, item: Object, copy: Copy, going: Collection[str]) -> str | None:
+        """Whatever its pool keeps: the newest one has to be somewhere, and those before it have had their day."""
+        elsewhere = any(other.id != copy.id and self._stays(other, going) for other in live(item))
+        return None if item != self._export or elsewhere else "is the newest exported catalog"
 
     def _meant(self, item: Object) -> Object:
         """A file index goes along with its object."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tapeloom.agent.extract import Existing, TreeRestore, restore_file, restore_raw
 from tapeloom.agent.report import RestoreReport
@@ -16,7 +17,7 @@ from tapeloom.config import Config
 from tapeloom.errors import BlockDamaged, FormatError, RestoreError, UsageError
 from tapeloom.ops.choose import choose_object
 from tapeloom.ops.damage import taking_down
-from tapeloom.ops.feeding import Feeding, OnOpen, prove, reading_of, unprovable, what_was_lost
+from tapeloom.ops.feeding import Feeding, OnOpen, lost, prove, reading_of, unprovable
 from tapeloom.ops.mounts import Mounts
 from tapeloom.ops.planning import RestorePlan, Stage
 from tapeloom.ops.preparing import Prepared, Request, keys_of, not_called_so, nothing_called_so, prepared, stage_of
@@ -24,6 +25,9 @@ from tapeloom.ops.pruning import prune
 from tapeloom.runtime.reading import Reading
 from tapeloom.runtime.segments import Fault
 from tapeloom.volume.header import Content
+
+if TYPE_CHECKING:
+    from tapeloom.volume.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +67,24 @@ def open_object(
     volume: str | None = None,
     partial: bool = False,
     keys: Sequence[Path] = (),
+    waiting: Waiting | None = None,
 ) -> Iterator[tuple[Object, Reading]]:
     """An object's sequence, on its way from its copies.
 
     `name` is a source's name (its newest object) or an object's id. Without `copy` and `volume` a block that is damaged
     on one copy is taken from another. Where the source broke off, the sequence ends with a FormatError, but for
     `partial`. `reading.sequence.proof()` at its end proves the object's digest. `keys` are key files beside those of
-    the configuration.
+    the configuration. With `waiting`, cartridges that are not there are waited for.
     """
-    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys)), []) as (
-        stage,
-        reading,
-    ):
+    wanted = Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))
+    with _opened(config, wanted, [], waiting) as (stage, reading):
         yield stage.item, reading
 
 
 @contextmanager
-def _opened(config: Config, wanted: Request, remarks: list[str]) -> Iterator[tuple[Stage, Reading]]:
+def _opened(
+    config: Config, wanted: Request, remarks: list[str], waiting: Waiting | None
+) -> Iterator[tuple[Stage, Reading]]:
     """One object alone, all of it. What is to be said at the end comes into `remarks`."""
     partial = wanted.partial
     with taking_down(config.server.state, remarks) as met, Catalog.open(config.server.state, readonly=True) as catalog:
@@ -87,7 +92,7 @@ def _opened(config: Config, wanted: Request, remarks: list[str]) -> Iterator[tup
         stage = stage_of(catalog, item, copy=wanted.copy, volume=wanted.volume, partial=partial)
         keys = keys_of(config, [item], wanted.keys)
         with (
-            Mounts(config, catalog.volume) as mounts,
+            Mounts(config, catalog.volume, waiting=waiting) as mounts,
             reading_of(stage, mounts, keys, partial=partial) as reading,
         ):
             met.append(reading)
@@ -121,6 +126,7 @@ def restore(
     in_place: bool = False,
     numeric_owner: bool = False,
     on_open: OnOpen = lambda stage, reading: None,
+    waiting: Waiting | None = None,
 ) -> RestoreResult:
     """Restores a source's newest state, or that of the object `name`: see `restore_as_asked`."""
     return restore_as_asked(
@@ -131,6 +137,7 @@ def restore(
         in_place=in_place,
         numeric_owner=numeric_owner,
         on_open=on_open,
+        waiting=waiting,
     )
 
 
@@ -143,23 +150,26 @@ def restore_as_asked(
     in_place: bool = False,
     numeric_owner: bool = False,
     on_open: OnOpen = lambda stage, reading: None,
+    waiting: Waiting | None = None,
 ) -> RestoreResult:
     """Restores a state into the folder `target`.
 
     A tree's root lands on `target` itself; a command's or a program's sequence becomes a file in it with the source's
     name. An increment's state is made from the chain that it ends. `on_open` is told what is about to be read;
-    `reading.sequence.offset` says how far it is, at any time.
+    `reading.sequence.offset` says how far it is, at any time. With `waiting`, cartridges that are not there are waited
+    for.
 
     Raises
     ------
     UsageError, NotFound, RestoreError, FormatError, SealError, DeviceError
+        VolumeWanted for a cartridge that is not there.
     """
     check_use(wanted, in_place=in_place)
     remarks: list[str] = []
     with (
         taking_down(config.server.state, remarks) as met,
-        prepared(config, wanted) as ready,
-        Mounts(config, ready.volume_of) as mounts,
+        prepared(config, wanted, waiting=waiting) as ready,
+        Mounts(config, ready.volume_of, waiting=waiting) as mounts,
     ):
         feeding = Feeding(ready, mounts, partial=wanted.partial, on_open=on_open)
         met.append(feeding)
@@ -230,7 +240,9 @@ def _one_file(feeding: Feeding, stage: Stage, target: Path, existing: Existing) 
     return RestoreReport(files=1, bytes=bytes_written)
 
 
-def restore_onto(config: Config, wanted: Request, target: Path, *, replace: bool = False) -> RestoreResult:
+def restore_onto(
+    config: Config, wanted: Request, target: Path, *, replace: bool = False, waiting: Waiting | None = None
+) -> RestoreResult:
     """Restores an image, the object of a `raw` source, onto the block device `target`, or as the file `target`; with
     `replace` also where that is there already.
 
@@ -241,7 +253,7 @@ def restore_onto(config: Config, wanted: Request, target: Path, *, replace: bool
     """
     check_use(wanted, onto=True)
     remarks: list[str] = []
-    with _opened(config, wanted, remarks) as (stage, reading):
+    with _opened(config, wanted, remarks, waiting) as (stage, reading):
         item = stage.item
         if item.content != Content.PAX:
             raise FormatError(f"object {item.id} of {item.source} is no image: --to DIR takes it")
@@ -258,13 +270,12 @@ def cat(
     volume: str | None = None,
     partial: bool = False,
     keys: Sequence[Path] = (),
+    waiting: Waiting | None = None,
 ) -> RestoreResult:
     """Writes an object's sequence to the descriptor `fd`. Raises BrokenPipeError as it comes."""
     remarks: list[str] = []
-    with _opened(config, Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys)), remarks) as (
-        stage,
-        reading,
-    ):
+    wanted = Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))
+    with _opened(config, wanted, remarks, waiting) as (stage, reading):
 
         def write() -> int:
             written = 0
@@ -287,7 +298,7 @@ def _taken(
         written = take()
         wrong = prove(stage, reading)
     except BlockDamaged as damaged:
-        raise RestoreError(what_was_lost(item, reading, damaged)) from None
+        raise lost(item, reading, damaged) from None
     remarks += unprovable(reading)
     return RestoreResult(
         item,

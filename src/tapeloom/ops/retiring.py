@@ -49,6 +49,10 @@ def open_retiring(config: Config, ids: Sequence[str], *, with_increments: bool =
         for item in named.values():
             if item.is_index:
                 raise UsageError(f"{item.id} is a file index, which goes along with its object: name {item.parent}")
+            if item.is_export:
+                raise UsageError(
+                    f"{item.id} is an exported catalog: it is retired by the next one (`tapeloom export-catalog`)"
+                )
         for source in sorted({item.source for item in named.values()}):
             known = Lineage(catalog.objects(source))
             if with_increments:

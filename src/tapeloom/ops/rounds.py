@@ -31,6 +31,7 @@ from tapeloom.runtime.splitting import Left, Pass, Reads, Want
 from tapeloom.schedule import Kind, Schedule
 from tapeloom.volume import runs as run_tables
 from tapeloom.volume.runs import OBJECT, POSITION, Runs
+from tapeloom.volume.waiting import Waiting
 
 if TYPE_CHECKING:
     from tapeloom.device import Device
@@ -179,7 +180,10 @@ class Round:
             **({} if bug is None else {"bug": in_words(bug)}),
             "agents": agents_report(self.job, ends),
             "left": [str(one.fault) for one in left[:LEFT_TOLD_MAX]],
-            "remarks": remarks_of(self._written.values()),
+            "remarks": [
+                *(remark for mounts in self._mounts.values() for remark in mounts.waiting.remarks),
+                *remarks_of(self._written.values()),
+            ],
         }
         self._catalog.finish_job(self.id, status, report=report)
         return RoundResult(
@@ -201,10 +205,16 @@ LEFT_TOLD_MAX = 100
 
 @contextmanager
 def open_round(
-    catalog: Catalog, verb: str, trip: Trip, schedule: Schedule, unwoven: Unwoven | None = None
+    catalog: Catalog,
+    verb: str,
+    trip: Trip,
+    schedule: Schedule,
+    unwoven: Unwoven | None = None,
+    *,
+    patient: bool = False,
 ) -> Iterator[Round]:
     """Opens everything that the round needs; what it is to write stands in the catalog from here on. With `unwoven`,
-    the round's only restore media agent reads what that says.
+    the round's only restore media agent reads what that says. `patient`: cartridges that are not there are waited for.
 
     Raises
     ------
@@ -235,6 +245,7 @@ def open_round(
                 catalog.volume,
                 {drive: devices[drive]},
                 keep=lambda volume, drive, health: catalog.keep_health(health, drive=drive, volume=volume, job=job_id),
+                waiting=Waiting(patient=patient),
             )
             name = str(schedule.agent_names[row])
             buffers = dict(zip(trip.config.agents[name].buffers, schedule.fed_by(row), strict=True))
@@ -247,7 +258,8 @@ def open_round(
             else:
                 reads[row] = unwoven.reads(schedule, wants, buffers, mounts)
         reading = {volume.id for one in trip.carried for volume in catalog.runs(one.source.id).volumes}
-        writing = writers(schedule, devices, JobLedger(catalog, job_id, reading), objects, job_id, trip.config)
+        ledger = JobLedger(catalog, job_id, reading)
+        writing = writers(schedule, devices, ledger, objects, job_id, trip.config, patient=patient)
         tapes: dict[int, Tape] = {**writing}
         if unwoven is not None:
             tapes.update(unwoven.tapes)

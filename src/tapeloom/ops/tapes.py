@@ -11,6 +11,7 @@ from tapeloom import _kernel
 from tapeloom.catalog import Place
 from tapeloom.config import Config
 from tapeloom.device import Device
+from tapeloom.device.blocks import check_block
 from tapeloom.limits import DEFAULT_POOL
 from tapeloom.runtime import JobObject, Objects, State
 from tapeloom.schedule import NONE, Kind, Schedule
@@ -44,8 +45,17 @@ def writers(
     *,
     patient: bool = True,
 ) -> dict[int, VolumeWriter]:
-    """By row of the agent; `devices` by the names of drives. `patient`: they wait for cartridges that are not there."""
-    return {
+    """By row of the agent; `devices` by the names of drives. `patient`: they wait for cartridges that are not there.
+
+    Raises
+    ------
+    BlockSizeError
+        A drive cannot take blocks of this schedule's size.
+    """
+    remarks = {
+        row: check_block(devices[drive_of(schedule, row)], schedule.block_bytes) for row in writing_agents(schedule)
+    }
+    made = {
         row: VolumeWriter(
             devices[drive_of(schedule, row)],
             _errand(schedule, row, job),
@@ -55,8 +65,11 @@ def writers(
             _where(schedule, row, config),
             Waiting(patient=patient),
         )
-        for row in writing_agents(schedule)
+        for row in remarks
     }
+    for row, writer in made.items():
+        writer.remarks += remarks[row]
+    return made
 
 
 def places(schedule: Schedule) -> dict[int, list[Place]]:
@@ -79,11 +92,11 @@ def end_mounts(tapes: Mapping[int, VolumeWriter], hung: Collection[int]) -> None
 
 
 def remarks_of(tapes: Iterable[VolumeWriter]) -> list[str]:
-    """What was waited for, which cartridges were left alone, and what drives said of their health."""
+    """What was waited for, what there was to say of drives and cartridges, and what drives said of their health."""
     return [
         remark
         for tape in tapes
-        for remark in [*tape.waiting.remarks, *dict.fromkeys([*tape.passed, *tape.condition.remarks])]
+        for remark in [*tape.waiting.remarks, *dict.fromkeys([*tape.remarks, *tape.condition.remarks])]
     ]
 
 

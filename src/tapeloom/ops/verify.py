@@ -5,9 +5,11 @@ What is found is taken down in the catalog: damage that is new, and damage that 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from tapeloom import _kernel
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object
 from tapeloom.config import Config
-from tapeloom.errors import EndOfData, TapeloomError
+from tapeloom.errors import EndOfData, TapeloomError, VolumeWanted
 from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.choose import choose_object, segments
 from tapeloom.ops.damage import findings, take_down
@@ -24,6 +26,9 @@ from tapeloom.runtime.drives import Sharing
 from tapeloom.runtime.reading import POOL, SLOTS_MIN, read_segment, restore_arena
 from tapeloom.runtime.segments import Fault, Segment
 from tapeloom.volume.harm import Harm
+
+if TYPE_CHECKING:
+    from tapeloom.volume.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,13 @@ class Checked:
 class VerifyResult:
     """`checked` copies were read; `passed_over` were known as incomplete and were not. `cleared` are those of `checked`
     that were known as damaged, and are not any more: they are now what is given with them. `unrecorded` says why the
-    catalog does not know what was found, where it does not."""
+    catalog does not know what was found, where it does not; `wanted` are volumes that were not there, in words."""
 
     checked: list[Checked]
     passed_over: list[tuple[Object, Copy]]
     cleared: list[tuple[Checked, CopyStatus]] = field(default_factory=list)
     unrecorded: str | None = None
+    wanted: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> list[Fault]:
@@ -53,6 +59,9 @@ class VerifyResult:
 
     @property
     def exit_status(self) -> int:
+        """3: the only trouble is that volumes were not there."""
+        if self.wanted and not any(fault.harm for fault in self.faults):
+            return 3
         return 1 if self.faults else 0
 
 
@@ -63,12 +72,14 @@ def verify(
     volume: str | None = None,
     copy: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    waiting: Waiting | None = None,
 ) -> VerifyResult:
     """Verifies an object's copies, those on one volume, or all there are; in order of volumes and positions, each
     volume in one pass.
 
     `on_progress` is told of blocks read and blocks in all. The catalog takes down which ranges are harmed, and that
-    ranges are not any more. A volume that cannot be had says nothing of its blocks.
+    ranges are not any more. A volume that cannot be had says nothing of its blocks. With `waiting`, cartridges that are
+    not there are waited for.
 
     Raises
     ------
@@ -87,7 +98,7 @@ def verify(
         checked = {one.id: Checked(item, one, 0, []) for item, one in chosen}
         total = sum(part.blocks for part, _, _ in work)
         slot_bytes = max((catalog.volume(part.volume).block_bytes for part, _, _ in work), default=PAGE_BYTES)
-        with Mounts(config, catalog.volume) as mounts:
+        with Mounts(config, catalog.volume, waiting=waiting) as mounts:
             checker = _Checker(mounts, slot_bytes)
             done = 0
             for part, item, one in work:
@@ -100,7 +111,8 @@ def verify(
     concerned = {each.copy.id for each in every if each.copy.damage or each.faults}
     looked_at = [part for part in checker.looked_at if part.copy_id in concerned]
     unrecorded = take_down(state, findings(looked_at, [fault for each in every for fault in each.faults]))
-    return VerifyResult(every, passed_over, [] if unrecorded else _cleared(state, every), unrecorded)
+    cleared = [] if unrecorded else _cleared(state, every)
+    return VerifyResult(every, passed_over, cleared, unrecorded, list(checker.wanted.values()))
 
 
 def _cleared(state: Path, checked: Sequence[Checked]) -> list[tuple[Checked, CopyStatus]]:
@@ -142,14 +154,19 @@ class _Checker:
         self._splitter = _kernel.Splitter(self._arena, POOL, nothing_wanted, faults_max=1)
         self.looked_at: list[Segment] = []
         """What was read, right or wrong."""
+        self.wanted: dict[UUID, str] = {}
+        """Volumes that were not there."""
 
     def check(self, segment: Segment, object_id: UUID) -> list[Fault]:
         """All faults of one segment."""
         faults: list[Fault] = []
         while segment.blocks:
             try:
-                place = self._mounts.place(segment.volume)
+                place = self._mounts.place(segment.volume, threading.Event())
                 self._sharing.share_with(place.device)
+            except VolumeWanted as error:
+                self.wanted.setdefault(segment.volume, str(error))
+                return [*faults, _unread(segment, error)]
             except TapeloomError as error:
                 return [*faults, _unread(segment, error)]
             try:

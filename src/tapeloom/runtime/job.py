@@ -182,6 +182,8 @@ class Job:
             stream.stop()
         for agent in self._agents.values():
             agent.stop_waiting()
+        for reader in self._restores.values():
+            reader.stop_waiting()
         if how is Stop.NOW:
             self._give_up(self._agents)
             for spool in self._spools.values():
@@ -203,7 +205,7 @@ class Job:
 
     def waiting_for(self, agent: int) -> str | None:
         """A sentence, while an agent waits for a cartridge."""
-        return self._agents[agent].waiting_for if agent in self._agents else None
+        return found.waiting_for if (found := self._agents.get(agent) or self._restores.get(agent)) else None
 
     @property
     def hung(self) -> list[int]:
@@ -323,6 +325,8 @@ class Job:
                 for digest in self._digest_agents[row]:
                     self.arena.detach(digest)
                 stream.stop()
+        for reader in self._restores.values():
+            reader.look_for_takers()
 
     def _watch(self, on_tick: Callable[[], None]) -> None:
         """Comes back when all threads have ended, but for those whose drive does not come back."""

@@ -17,7 +17,7 @@ import numpy as np
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Stop, Verdict
 from tapeloom.device import Device, Status
-from tapeloom.errors import BlockDamaged, KeyUnfit, Stopped, TapeloomError
+from tapeloom.errors import BlockDamaged, KeyUnfit, Stopped, TapeloomError, VolumeWanted
 from tapeloom.limits import MIB, PAGE_BYTES, PATIENCE_SECONDS
 from tapeloom.runtime.arena import allocate
 from tapeloom.runtime.drives import Sharing
@@ -28,6 +28,7 @@ from tapeloom.volume.harm import Harm
 
 if TYPE_CHECKING:
     from tapeloom.seal import KeyRing
+    from tapeloom.volume.waiting import Waiting
 
 POOL, STREAM = 0, 1
 MEMORY_BYTES = 32 * MIB
@@ -71,9 +72,26 @@ class Place:
 
 
 class Mounts(Protocol):
-    def place(self, volume: UUID) -> Place:
+    """Who has volumes, and for one drive at a time."""
+
+    @property
+    def waiting(self) -> Waiting:
+        """Where it may wait for a cartridge; may be looked at, and stopped, by any thread."""
+
+    def let_go(self) -> None:
+        """Nothing more is read, and others may have the volumes. DeviceError."""
+
+    def place(self, volume: UUID, until: threading.Event | None = None) -> Place:
         """The drive with that volume in it, its label looked at: always the same `Place` while nobody else moves the
-        tape. Raises TapeloomError where it cannot be had."""
+        tape. With `until`, a cartridge that is not there may be waited for until that is set.
+
+        Raises
+        ------
+        VolumeWanted
+            Its cartridge is not there.
+        TapeloomError
+            It cannot be had.
+        """
 
 
 def read_segment(
@@ -130,6 +148,10 @@ class Reading:
     the object's `digest`. `keys` open what is sealed; with `sealed`, the id of a key, nothing is taken that is not
     sealed with it.
 
+    A volume that is not there is asked for last: the next copies come first, and only where none of them has the blocks
+    either, its cartridge is waited for. `wanted` says which volumes were not there all the same, where blocks are lost
+    for that.
+
     `sequence` gives the bytes; with `partial` also of an object whose source broke off, without an error at its end.
     `faults` says what was found on the way, also where another copy could help; `lost` is the sentence about what none
     of them could give, and `lost_blocks` are their first and last seq: nothing behind them is read.
@@ -160,7 +182,7 @@ class Reading:
         self._mounts = mounts
         self._slot_bytes = -(-block_bytes // PAGE_BYTES) * PAGE_BYTES
         self._slots = max(SLOTS_MIN, min(SLOTS_MAX, MEMORY_BYTES // block_bytes))
-        self._unreached: list[TapeloomError] = []
+        self._unreached: list[tuple[TapeloomError, Fault]] = []
         self._lost: _Lost | None = None
         self._unopened: _Lost | None = None
         self._bug: BaseException | None = None
@@ -170,6 +192,13 @@ class Reading:
         )
 
     def _set_up(self) -> None:
+        self._halted = threading.Event()
+        self._absent: dict[UUID, VolumeWanted] = {}
+        """Volumes that were not there, and what that says."""
+        self._came: set[UUID] = set()
+        """Those of them that are there now."""
+        self._asked_for: set[tuple[UUID, int]] = set()
+        """And which of them were waited for, and for which block."""
         self._given: list[tuple[Segment, int]] = []
         """What was asked for, in this order, and which copy it is of: the last one with a block has given it."""
         self._arena = restore_arena(self._slot_bytes, self._slots)
@@ -184,6 +213,15 @@ class Reading:
     def lost(self) -> str | None:
         lost = self._unopened or self._lost
         return None if lost is None else str(lost)
+
+    @property
+    def wanted(self) -> list[str]:
+        """Sentences."""
+        return (
+            []
+            if self._lost is None
+            else [str(error) for volume, error in self._absent.items() if volume not in self._came]
+        )
 
     @property
     def lost_blocks(self) -> Span | None:
@@ -203,7 +241,8 @@ class Reading:
     def _nothing(self) -> TapeloomError:
         """Why there is not even a first block. Where no tape could be reached, that is said as it was met."""
         if self._unreached and len(self._unreached) == len(self.faults):
-            return self._unreached[0]
+            first, _ = self._unreached[0]
+            return VolumeWanted("; ".join(self.wanted)) if isinstance(first, VolumeWanted) and self.wanted else first
         return BlockDamaged(f"object {self._id}: nothing of it can be read; {self.lost or 'it has no blocks'}")
 
     def __exit__(self, *exception: object) -> None:
@@ -214,6 +253,7 @@ class Reading:
             raise self._bug
 
     def _halt(self) -> None:
+        self._halted.set()
         self._arena.stop(Stop.NOW)
         self._thread.join()
         self._sharing.end()
@@ -259,6 +299,9 @@ class Reading:
     def _range(self, first: int, last: int, copy: int) -> None:
         """Blocks `first` to `last`, in order: from this copy, and what it cannot give from the ones after it."""
         if copy == len(self._copies):
+            if self._has_come(first):
+                self._range(first, last, 0)
+                return
             raise _Lost((first, last), _on_none(first, last, self.faults[-1] if self.faults else None))
         seq = first
         for segment in clip(self._copies[copy], first, last):
@@ -268,6 +311,27 @@ class Reading:
             seq = segment.seq + segment.blocks
         if seq <= last:
             self._range(seq, last, copy + 1)
+
+    def _has_come(self, seq: int) -> bool:
+        """No copy that can be had has this block: waits for a volume that may. False: there is none, or it does not
+        come."""
+        for volume in [part.volume for copy in self._copies for part in clip(copy, seq, seq)]:
+            if volume not in self._absent or (volume, seq) in self._asked_for:
+                continue
+            self._asked_for.add((volume, seq))
+            try:
+                self._mounts.place(volume, self._halted)
+            except VolumeWanted:
+                continue
+            except TapeloomError:
+                pass  # whoever reads it meets that, too
+            self._came.add(volume)
+            because = [fault for error, fault in self._unreached if isinstance(error, VolumeWanted)]
+            forgotten = [fault for fault in because if fault.where.last >= seq]
+            self.faults = [one for one in self.faults if one not in forgotten]
+            self._unreached = [one for one in self._unreached if one[1] not in forgotten]
+            return True
+        return False
 
     def _segment(self, segment: Segment, copy: int) -> None:
         while segment.blocks:
@@ -279,8 +343,11 @@ class Reading:
             except Stopped:
                 raise
             except TapeloomError as error:
-                self._unreached.append(error)
                 self.faults.append(Fault(segment, str(error)))
+                self._unreached.append((error, self.faults[-1]))
+                if isinstance(error, VolumeWanted):
+                    self._absent[segment.volume] = error
+                    self._came.discard(segment.volume)
                 self._range(segment.seq, segment.last, copy + 1)
                 return
             if fault is None:

@@ -6,8 +6,10 @@ it should be, is left out and named; what misses it is not complete, and gets it
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -16,7 +18,7 @@ import numpy as np
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Verdict
 from tapeloom.device import Status
-from tapeloom.errors import Stopped, TapeloomError
+from tapeloom.errors import DeviceError, Stopped, TapeloomError, VolumeWanted
 from tapeloom.runtime.media import Ending
 from tapeloom.runtime.reading import Mounts, Place
 from tapeloom.runtime.segments import VERDICT_HARMS, VERDICT_WORDS, Fault, Segment
@@ -106,12 +108,33 @@ class RestoreAgent:
         self._splitter = self._splitting(reads.wants)
         self._passing = _kernel.Splitter(arena, pool, np.zeros(0, _kernel.WANT), FAULTS_AT_ONCE, row)
         self._aside_since_ns = 0
+        self._no_longer = threading.Event()
         self.result = ReadResult(row)
 
     @property
     def in_call_since_ns(self) -> int:
-        """Since when it has been with its drive and looked at nothing else. 0: it is not."""
-        return self._aside_since_ns or self._arena.agent_statistics(self._row).in_call_since_ns
+        """Since when it has been with its drive and looked at nothing else. 0: it is not, or waits for somebody to put
+        a cartridge in."""
+        waiting = self._reads.mounts.waiting
+        if waiting.for_what is not None:
+            return 0
+        if self._aside_since_ns:
+            return max(self._aside_since_ns, waiting.told_ns)
+        return self._arena.agent_statistics(self._row).in_call_since_ns
+
+    @property
+    def waiting_for(self) -> str | None:
+        """A sentence, while it waits for a cartridge."""
+        return self._reads.mounts.waiting.for_what
+
+    def stop_waiting(self) -> None:
+        """The job is to end: no cartridge is waited for any more."""
+        self._no_longer.set()
+
+    def look_for_takers(self) -> None:
+        """Where nobody is left that takes its blocks, no cartridge is waited for, either."""
+        if not any(self._arena.stream_statistics(stream).attached for stream in self._streams):
+            self.stop_waiting()
 
     def hangs(self, patience_seconds: float) -> bool:
         """Whether its drive has not come back from a call for so long."""
@@ -134,6 +157,14 @@ class RestoreAgent:
                 self.result.ending, self.result.why = Ending.DETACHED, "nobody is left that takes its blocks"
         finally:
             self.end_streams()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Another agent may wait for the volume that was read last."""
+        self._aside_since_ns = time.monotonic_ns()
+        with suppress(DeviceError):  # of what was read nothing is lost by that
+            self._reads.mounts.let_go()
+        self._aside_since_ns = 0
 
     def _splitting(self, wants: Sequence[Want]) -> _kernel.Splitter:
         wanted = [(want.object.bytes, want.stream, want.number) for want in wants]
@@ -142,8 +173,10 @@ class RestoreAgent:
     def _volume(self, one: Pass) -> None:
         self._aside_since_ns = time.monotonic_ns()
         try:
-            place = self._reads.mounts.place(one.volume)
+            place = self._reads.mounts.place(one.volume, self._no_longer)
         except TapeloomError as error:
+            if isinstance(error, VolumeWanted) and self._no_longer.is_set():
+                raise Stopped(str(error)) from None
             self.result.failed(str(error))
             self._leave_out(one, one.runs, str(error))
             return

@@ -32,6 +32,7 @@ from tapeloom.volume.runs import OBJECT, Runs
 
 if TYPE_CHECKING:
     from tapeloom.device.waiting import WaitingDrive
+    from tapeloom.volume.waiting import Waiting
 
 LOOK_SECONDS = 0.05
 """How often it is looked at whether a spool that is waited for is still alive."""
@@ -235,8 +236,15 @@ class _WithSpool:
         self._spool = spool
         self._place = _Waiting(tape.device, Timing(1.0, 0.0, 0.0), 1)
 
-    def place(self, volume: UUID) -> Place:
-        return self._place if volume == self._spool else self._tapes.place(volume)
+    @property
+    def waiting(self) -> Waiting:
+        return self._tapes.waiting
+
+    def let_go(self) -> None:
+        self._tapes.let_go()
+
+    def place(self, volume: UUID, until: threading.Event | None = None) -> Place:
+        return self._place if volume == self._spool else self._tapes.place(volume, until)
 
 
 class _Waiting(Place):

@@ -41,6 +41,27 @@ def go_to_end(device: Device, shelf: Shelf, known: Known, crc: Crc32c) -> int:
     return position
 
 
+def refuse_more_than_known(device: Device, shelf: Shelf, known: Known, crc: Crc32c) -> None:
+    """`known`, whose label was just read, is to be written from its beginning. A catalog that is older than the tape
+    may not know what stands behind its last receipt, and that was asked by nobody whether it is wanted.
+
+    Raises
+    ------
+    CatalogOlderThanTape
+        There is more on the tape than the catalog knows.
+    DeviceError
+        The drive does not find the end.
+    """
+    if known.end_position == 0:
+        refuse_unless_unwritten(device, known, crc)
+        return
+    device.to_end_of_data()
+    end = device.position().position
+    if end > known.end_position:
+        tail = look(device, known.end_position, crc=crc) if known.unfinished else None
+        shelf.append_at(known.id, end, tail)
+
+
 def refuse_unless_unwritten(device: Device, known: Known, crc: Crc32c) -> None:
     """A job ended while it was writing the label of `known`: nothing else can be on the cartridge, but what was there
     before.

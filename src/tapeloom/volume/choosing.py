@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tapeloom.device import UNNAMED, Device, Status
 from tapeloom.errors import CatalogOlderThanTape, DeviceError, FormatError, NoMedium, VersionTooNew, VolumeWanted
-from tapeloom.volume.appending import REMEDY
+from tapeloom.volume.appending import REMEDY, refuse_more_than_known
 from tapeloom.volume.header import Crc32c
 from tapeloom.volume.recognizing import inside, read_label
 from tapeloom.volume.records import VolumeStart
@@ -65,7 +65,7 @@ class Chooser:
             or self._new(names)
             or self._known([one for one in wanted if one.unfit], names)
             or next(self._scratch([one for one in scratch if one.unfit], names), None)
-            or self._nothing(wanted)
+            or self._nothing(wanted, names, block_bytes)
         )
         self._say_doubts(chosen, [one for one in unfit if one.cartridge in names])
         return chosen
@@ -86,6 +86,8 @@ class Chooser:
             return names
         if self.device.loaded is None:
             self.device.load()
+        if self.device.loaded is not None and self.device.loaded != UNNAMED:
+            return [self.device.loaded]  # its memory has a barcode
         start = self._label()
         if not isinstance(start, VolumeStart):
             return [UNNAMED] if start is None else []
@@ -125,7 +127,13 @@ class Chooser:
             elif start is None:
                 yield Fresh(name if name != UNNAMED else next_name(self.where.home, self.shelf, names))
             elif isinstance(start, VolumeStart):
-                raise self._unknown(start)
+                home = self.shelf.home_of(start.volume)
+                if home is None or self.where.home == self.device.name:
+                    raise self._unknown(start)
+                self.passed.append(
+                    f"{inside(self.device)} is volume {start.label} ({start.volume}), which the catalog has in {home}, "
+                    f"and not in library {self.where.home}"
+                )
 
     def _scratch(self, scratch: list[Known], names: list[str]) -> Iterator[Fresh]:
         for known in scratch:
@@ -133,7 +141,8 @@ class Chooser:
                 continue
             start = self._label()
             if start is None or (isinstance(start, VolumeStart) and start.volume == known.id):
-                yield Fresh(known.cartridge, known)
+                if self._may_be_written(known, blank=start is None):
+                    yield Fresh(known.cartridge, known)
             elif isinstance(start, VolumeStart):
                 if self.shelf.home_of(start.volume) is None:
                     raise self._unknown(start)
@@ -141,6 +150,21 @@ class Chooser:
                     f"{inside(self.device)} is volume {start.label} ({start.volume}), where the catalog has the "
                     f"scratch volume {known.label} ({known.id})"
                 )
+
+    def _may_be_written(self, known: Known, *, blank: bool) -> bool:
+        """Whether the scratch volume in the drive may be written over. Raises CatalogOlderThanTape."""
+        if self.device.write_protected:
+            self.passed.append(f"{inside(self.device)} is write-protected")
+            return False
+        try:
+            if not blank:
+                refuse_more_than_known(self.device, self.shelf, known, self.crc)
+        except DeviceError as error:
+            if error.status != Status.ERR_IO:
+                raise
+            self.passed.append(f"the end of scratch volume {known.label} is not found: {error}")
+            return False
+        return True
 
     def _new(self, names: list[str]) -> Fresh | None:
         if not self.device.makes_cartridges:
@@ -151,13 +175,16 @@ class Chooser:
         self.shelf.take(self.where.home, name, self.device.name)
         return Fresh(name)
 
-    def _nothing(self, wanted: list[Known]) -> Fresh:
-        """What is in there goes out, so that another one can be put in."""
+    def _nothing(self, wanted: list[Known], names: list[str], block_bytes: int) -> Known | Fresh:
+        """What is in there goes out, so that another one can be put in. What came into a library while its cartridges
+        were looked at, which takes minutes, is looked at too: nobody would say again that it is there."""
         blank = f"a blank cartridge of pool {self.where.pool}"
         scratch = [f"scratch volume {one.label}" for one in self.shelf.scratch(self.where)[:3]]
         named = [*(f"volume {one.label}" for one in wanted[:1]), *scratch]
         waits = f"{self.device.name} waits for {', '.join(named)}{', or ' if named else ''}{blank}"
         self.device.unload()
+        if not {UNNAMED, *names}.issuperset(self.device.cartridges()):
+            return self.choose(block_bytes)
         raise VolumeWanted("; ".join([waits, *self._why_not, *dict.fromkeys(self.passed)]), status=Status.ERR_NO_MEDIUM)
 
     def _taken(self, name: str) -> bool:

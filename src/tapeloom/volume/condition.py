@@ -8,8 +8,6 @@ from uuid import UUID
 
 from tapeloom.device import Device
 from tapeloom.errors import CatalogError
-from tapeloom.health import doubt
-from tapeloom.tapealert import About, Severity, flags
 
 if TYPE_CHECKING:
     from tapeloom.health import Health
@@ -38,6 +36,8 @@ class Condition:
         self._before = self._device.health()
         cartridge = None if self._before is None else self._before.cartridge
         if cartridge is not None:
+            from tapeloom.health import doubt  # virtual drives tell nothing
+
             why = doubt(cartridge.alerts, "the cartridge remembers of its mount before")
             if why is not None:
                 self.remarks.append(f"volume {label}: {why.why}")
@@ -58,6 +58,8 @@ class Condition:
             self.remarks.append(f"what drive {self._device.name} told of its health is not kept: {error}")
 
     def _remark(self, health: Health, label: str) -> None:
+        from tapeloom.tapealert import About, Severity, flags
+
         drive = f"drive {self._device.name}"
         who = {About.DRIVE: drive, About.CARTRIDGE: f"volume {label}", About.EITHER: f"volume {label} in {drive}"}
         for one in flags(health.alerts or ()):

@@ -66,6 +66,8 @@ def label_fresh(
     where somebody has said them."""
     id = new_id()
     cartridge = fresh.cartridge if device.keeps else named_after(device.name, id)
+    if device.keeps and device.loaded is not None and device.loaded != UNNAMED:
+        cartridge = device.loaded  # as its barcode has it, whatever it is to be called
     if barcode is None and device.keeps:
         inherited = fresh.replaces.barcode if fresh.replaces else None
         barcode = inherited or (cartridge if where.home != device.name else None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tapeloom.device import UNNAMED, Device
-from tapeloom.errors import EndOfData, ForeignVolume, FormatError, VersionTooNew
+from tapeloom.device import UNNAMED, Device, Status
+from tapeloom.errors import DeviceError, EndOfData, ForeignVolume, FormatError, VersionTooNew
 from tapeloom.limits import MIB
 from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
 from tapeloom.volume.label import identify
@@ -39,6 +39,7 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
     try:
         length = device.read_into(buffer)
     except EndOfData:
+        _refuse_beheaded(device)
         return None
     who = identify(memoryview(buffer)[:length])
     if who != "tapeloom":
@@ -68,3 +69,15 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
         f"{inside(device)} has tapeloom's text label but no sound volume-start record behind it: its objects can still "
         "be read, but nothing is appended to it"
     )
+
+
+def _refuse_beheaded(device: Device) -> None:
+    """A virtual tape ends before the first damaged entry of its index. Where that is the very first one, it seems
+    blank, and all of its blocks are still there."""
+    damaged = getattr(device, "damaged_entries", 0)  # of a drive whose tapes have an index
+    if damaged:
+        raise DeviceError(
+            f"{inside(device)}: the index of the virtual tape is damaged from its beginning, with {damaged} entries "
+            "behind it: it is not blank",
+            status=Status.ERR_IO,
+        )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from tapeloom.health import Doubt
 from tapeloom.volume.looking import Look
+
+if TYPE_CHECKING:
+    from tapeloom.health import Doubt
 
 
 @dataclass(frozen=True, slots=True)

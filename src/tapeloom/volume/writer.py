@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import numpy as np
 
 from tapeloom.device import Device
 from tapeloom.errors import DeviceError, EndOfMedium, PositionLost
-from tapeloom.health import Health
 from tapeloom.volume import runs as run_tables
 from tapeloom.volume.condition import Condition
 from tapeloom.volume.header import Crc32c
@@ -23,6 +22,9 @@ from tapeloom.volume.mounting import Mounted, Shelf, Where, mount_for_append
 from tapeloom.volume.records import Checkpoint, Ended, Entry, JobEnd, JobStart, Record, VolumeEnd, encode
 from tapeloom.volume.runs import BLOCKS, OBJECT, Runs
 from tapeloom.volume.waiting import Waiting
+
+if TYPE_CHECKING:
+    from tapeloom.health import Health
 
 SEAM_TRIES = 3
 """Near the end of the tape a drive refuses every other write, and takes the next: so does the st driver of Linux."""
@@ -91,7 +93,8 @@ class Errand:
 class VolumeWriter:
     """See `tapeloom.runtime.media.Tape` for the contract. Belongs to its agent's thread.
 
-    `passed` says which cartridges were left alone, and why, `condition` what the drive said of its health.
+    `remarks` say which cartridges were left alone, and why, and what else there is to say of the drive before it is
+    written to; `condition` what the drive said of its health.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class VolumeWriter:
         self._crc = crc
         self._where = where
         self.waiting = waiting or Waiting()
-        self.passed: list[str] = []
+        self.remarks: list[str] = []
         self.condition = Condition(device, ledger.health)
         self._volume: Mounted | None = None
         self._pending: list[Runs] = []
@@ -205,7 +208,7 @@ class VolumeWriter:
             software=self._errand.software,
             previous=previous,
             crc=self._crc,
-            passed=self.passed,
+            passed=self.remarks,
         )
 
     def _put_away_full(self) -> None:
