@@ -5,6 +5,7 @@
     TapeloomError
      +-- ConfigError          the configuration file is wrong: one Problem per mistake
      +-- UsageError           a command or a call that makes no sense here
+     +-- Declined             somebody was asked, and said no
      +-- HeldError            a drive or the state folder is in another process's hands
      +-- DeviceError          a drive refused or failed
      |    +-- NoMedium
@@ -83,6 +84,12 @@ class ConfigError(TapeloomError):
 
 class UsageError(TapeloomError):
     exit_status = 2
+
+
+class Declined(TapeloomError):
+    """Somebody was asked, and said no: nothing was done."""
+
+    exit_status = 3
 
 
 class HeldError(TapeloomError):

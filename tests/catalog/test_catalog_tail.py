@@ -53,7 +53,9 @@ def test_a_job_that_failed_on_this_volume_alone_leaves_its_mark(world: World) ->
 
 def test_an_unknown_tail_is_refused(world: World) -> None:
     finish(world)
-    with pytest.raises(CatalogOlderThanTape, match=r"older than the tape. `tapeloom import --volume R1-0001` brings it up to the tape"):
+    with pytest.raises(
+        CatalogOlderThanTape, match=r"older than the tape. `tapeloom import --volume R1-0001` brings it up to the tape"
+    ):
         append_position(world.catalog.tail_of(world.volume), 1000, seen(new_id()))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tapeloom.errors import UsageError
+from tapeloom.errors import Declined, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,10 +19,11 @@ def asks_first(verb: F) -> F:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Comes back where the answer is yes. UsageError: there is nobody to ask."""
+    """Comes back where the answer is yes. Declined: it is no. UsageError: there is nobody to ask."""
     if not yes:
         _somebody_there(question)
-        click.confirm(question, abort=True, err=True)
+        if not click.confirm(question, err=True):
+            raise Declined("the answer was no: nothing was done")
 
 
 def confirm_by_name(question: str, name: str, yes: bool) -> bool:

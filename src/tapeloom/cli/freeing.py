@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 WHY_MAX = 10
 """Protected objects of one volume that --dry-run shows."""
 
-_volumes = click.argument("volumes", metavar="VOLUME...", nargs=-1)
-
 
 @click.command()
-@_volumes
+@click.argument("volumes", metavar="VOLUME...", nargs=-1)
 @click.option("--reason", metavar="TEXT", required=True, help="Why; `volumes` shows it.")
 @asks_first
 @as_json("the volumes, as a list")
@@ -45,7 +43,7 @@ def retire(file: Path, volumes: tuple[str, ...], reason: str, yes: bool, json_wa
 
 
 @click.command()
-@_volumes
+@click.argument("volumes", metavar="[VOLUME]...", nargs=-1)
 @click.option("--expired", is_flag=True, help="Every volume of which nothing is protected any more.")
 @click.option("--reason", metavar="TEXT", help="Why; `volumes` shows it.")
 @click.option("--any-pool", is_flag=True, help="Jobs of any pool may write them, not those of their own alone.")

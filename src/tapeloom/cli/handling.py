@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ def label(
 ) -> None:
     """Label blank cartridges beforehand: the one called VOLUME, or all that the drive has.
 
-    In a drive that stands alone VOLUME is how the cartridge in it will be called. A virtual drive makes it.
+    In a drive that stands alone VOLUME is how the cartridge in it will be called. A virtual drive makes it. More than
+    one, and what is not blank, are labelled only after a question.
     """
     from tapeloom import kept
     from tapeloom.ops.labelling import checked_pool, chosen_drive, never, open_labelling
@@ -57,12 +59,18 @@ def label(
         return confirm_by_name(f"{sentence}. Overwrite it? That is not taken back.", name, yes)
 
     config = kept.config(file)
-    with open_labelling(config, chosen_drive(config, drive), checked_pool(config, pool)) as labelling:
+    wanted = checked_pool(config, pool)
+
+    def may_label(cartridges: Sequence[str]) -> None:
+        if len(cartridges) > 1:
+            confirm(f"Label what is blank of {', '.join(cartridges)}, for pool {wanted}?", yes)
+
+    with open_labelling(config, chosen_drive(config, drive), wanted) as labelling:
         if names:
             allow = may_overwrite if overwrite_foreign else never
             done = [labelling.named(name, barcode, allow) for name in names]
         else:
-            done = labelling.blank()
+            done = labelling.blank(may_label)
         for sentence in labelling.passed:
             say(f"{sentence}: it is left alone")
         if not done:
@@ -144,7 +152,9 @@ def unload(file: Path, drive: str | None) -> None:
 
     config = kept.config(file)
     with open_configured(config, chosen_drive(config, drive)) as device:
+        inside = device.loaded
         device.unload()
+        put(f"drive {device.name} is empty now; {inside} was in it" if inside else f"drive {device.name} is empty")
 
 
 def _known(config: Config, name: str) -> Volume | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -117,12 +117,13 @@ class Labelling:
     def __post_init__(self) -> None:
         self._ledger = JobLedger(self.catalog, new_id())
 
-    def blank(self) -> list[Volume]:
-        """Labels every blank cartridge that the drive can have."""
+    def blank(self, may_label: Callable[[Sequence[str]], None]) -> list[Volume]:
+        """Labels every blank cartridge that the drive can have. `may_label` is told which cartridges it has that no
+        volume is known of, and raises where none is to be touched."""
+        strange = [name for name in self.device.cartridges() if self.catalog.volume_in(self.where.home, name) is None]
+        may_label(strange)
         made = []
-        for name in self.device.cartridges():
-            if self.catalog.volume_in(self.where.home, name) is not None:
-                continue
+        for name in strange:
             self._load(name)
             found = self._found()
             if found.name != BLANK:
@@ -321,6 +322,6 @@ def _unwanted(config: Config, catalog: Catalog, label: str) -> Volume:
         item, _ = held[0]
         raise RetentionError(
             f"volume {label} holds {len(held)} copies that count, {item.source} {item.id} for one: "
-            f"`tapeloom scratch {label}` says whether it may go"
+            f"`tapeloom scratch --dry-run {label}` says whether it may go"
         )
     return volume

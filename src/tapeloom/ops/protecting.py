@@ -89,10 +89,12 @@ class Protection:
         held = tuple(self._on[volume.label])
         needed = self._needed(frozenset(going) if asked_for else frozenset())
         ways = (self._why(item, copy, volume, going, needed, asked_for) for item, copy in held)
-        protected = [
-            Protected(self._meant(item), why) for (item, _), why in zip(held, ways, strict=True) if why is not None
-        ]
-        return Verdict(volume, held, tuple(dict.fromkeys(protected)), self.expires_at(volume))
+        protected: dict[UUID, Protected] = {}
+        for (item, _), why in zip(held, ways, strict=True):
+            if why is not None:
+                meant = self._meant(item)
+                protected.setdefault(meant.id, Protected(meant, why))
+        return Verdict(volume, held, tuple(protected.values()), self.expires_at(volume))
 
     def expires_at(self, volume: Volume) -> int | None:
         """See `Verdict`."""
