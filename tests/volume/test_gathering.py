@@ -121,7 +121,7 @@ def test_two_filemarks_prove_what_stands_before_them() -> None:
 
 
 def test_foreign_and_blank() -> None:
-    with loaded([b"VOL1" + bytes(76)]) as drive, pytest.raises(ForeignVolume, match="holds data of ANSI label"):
+    with loaded([b"VOL1" + bytes(76)]) as drive, pytest.raises(ForeignVolume, match="has an ANSI label"):
         gather(drive)
     with loaded([bytes(5000), None, bytes(5000)]) as drive, pytest.raises(ForeignVolume, match="names no volume"):
         gather(drive)

@@ -180,8 +180,8 @@ def _put(result: ImportResult) -> None:
     put()
     begin = "" if result.restored is None else f" Begun with the catalog of {local_time(result.restored.as_of)}."
     put_text(
-        f"{counted(len(read), 'volume')}: {counted(sum(one.objects for one in read), 'object')}, file indexes counted, and "
-        f"{counted(sum(one.receipts for one in read), 'receipt')} that the catalog did not know.{begin}"
+        f"{counted(len(read), 'volume')}: {counted(sum(one.objects for one in read), 'object')}, file indexes counted, "
+        f"and {counted(sum(one.receipts for one in read), 'receipt')} that the catalog did not know.{begin}"
     )
 
 

@@ -31,6 +31,7 @@ from tapeloom.ops.mounts import drives_for, open_configured
 from tapeloom.ops.protecting import Protection
 from tapeloom.volume.appending import REMEDY, refuse_more_than_known
 from tapeloom.volume.choosing import Fresh, next_name
+from tapeloom.volume.label import holds
 from tapeloom.volume.mounting import Where, label_fresh
 from tapeloom.volume.recognizing import inside, read_label
 
@@ -245,8 +246,7 @@ class Labelling:
         except VersionTooNew:
             raise
         except ForeignVolume as foreign:
-            sentence = f"{here} holds data of {foreign.program or 'an unknown program'}"
-            return Found(foreign.program or "unknown", sentence)
+            return Found(foreign.program or "unknown", f"{here} {holds(foreign.program)}")
         except FormatError:
             return Found("tapeloom", f"{here} has a damaged label of tapeloom", ours=True)
         except DeviceError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from uuid import UUID
 from tapeloom import _kernel
 from tapeloom.device import UNNAMED, Device, Status, open_drive
 from tapeloom.errors import (
+    DeviceError,
     ForeignVolume,
     HeldError,
     NoMedium,
@@ -239,7 +241,8 @@ class Mounts:
     ) -> None:
         self.end()
         for device in self._open.values():
-            device.close()
+            with suppress(DeviceError):  # what was read has been checked; a last rewind changes nothing of that
+                device.close()
 
     def end(self) -> None:
         """Nothing more is read: what the drives have in them may tell of its health."""

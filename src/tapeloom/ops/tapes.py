@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from uuid import UUID
 
 import tapeloom
@@ -12,6 +13,7 @@ from tapeloom.catalog import Place
 from tapeloom.config import Config
 from tapeloom.device import Device
 from tapeloom.device.blocks import check_block
+from tapeloom.errors import DeviceError
 from tapeloom.limits import DEFAULT_POOL
 from tapeloom.runtime import JobObject, Objects, State
 from tapeloom.schedule import NONE, Kind, Schedule
@@ -113,10 +115,12 @@ def devices_of(schedule: Schedule, devices: Mapping[str, Device]) -> dict[int, D
 def leave(device: Device, hung: Collection[str]) -> None:
     """Closes a drive, but not under a call that may still come back: that one stays reserved until this process
     ends. One whose own process was abandoned is let go at once; it stays reserved if that is stuck in the kernel.
-    `hung`: names of drives."""
+    `hung`: names of drives. What a drive says of its last rewind is for nobody: all that counts has its receipt, and
+    the next mount looks at the tape."""
     abandoned = device.aside is not None and device.aside.ended is not None
     if device.name not in hung or abandoned or device.wait_hang(0):
-        device.close()
+        with suppress(DeviceError):
+            device.close()
 
 
 def _errand(schedule: Schedule, row: int, job: UUID) -> Errand:

@@ -15,7 +15,7 @@ from tapeloom.volume import runs as run_tables
 from tapeloom.volume.evidence import Found, Harmed, Left, Proof, Said, Seen, seen_in
 from tapeloom.volume.going import Block, Going
 from tapeloom.volume.header import Crc32c, Kind, crc32c
-from tapeloom.volume.label import identify
+from tapeloom.volume.label import holds, identify
 from tapeloom.volume.records import Checkpoint, JobEnd, JobStart, Record, RecordAssembler, VolumeEnd, VolumeStart
 from tapeloom.volume.runs import BLOCKS, POSITION, Runs
 
@@ -107,10 +107,8 @@ class _Gathering:
                 if block.position == 0:
                     who = identify(block.raw)
                     if who not in (None, "tapeloom"):
-                        raise ForeignVolume(
-                            f"cartridge {self._device.loaded} in drive {self._device.name} holds data of {who}: it is "
-                            "left alone"
-                        )
+                        where = f"cartridge {self._device.loaded} in drive {self._device.name}"
+                        raise ForeignVolume(f"{where} {holds(who)}: it is left alone")
                     if who is not None:
                         self._text = bytes(block.raw).decode("ascii", errors="replace")
                         named = re.search(r"volume id +([0-9a-f-]{36})", self._text)

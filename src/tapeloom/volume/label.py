@@ -164,3 +164,10 @@ def _is_old_tar(block: bytes) -> bool:
     if len(block) < _TAR_HEADER_BYTES or not block[0] or not said or any(digit not in b"01234567" for digit in said):
         return False
     return int(said, 8) == sum(block) - sum(block[_TAR_CHECKSUM]) + 8 * ord(" ")
+
+
+def holds(program: str | None) -> str:
+    """What `identify` found on a volume of somebody else's, for a sentence that begins with its cartridge."""
+    if program is not None and program.endswith(" label"):
+        return f"has an {program}"
+    return f"holds data of {program or 'an unknown program'}"

@@ -6,7 +6,7 @@ from tapeloom.device import UNNAMED, Device, Status
 from tapeloom.errors import DeviceError, EndOfData, ForeignVolume, FormatError, VersionTooNew
 from tapeloom.limits import MIB
 from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
-from tapeloom.volume.label import identify
+from tapeloom.volume.label import holds, identify
 from tapeloom.volume.records import RecordAssembler, VolumeStart
 
 LABEL_BLOCKS_MAX = 16
@@ -44,7 +44,7 @@ def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
     who = identify(memoryview(buffer)[:length])
     if who != "tapeloom":
         raise ForeignVolume(
-            f"{inside(device)} holds data of {who or 'an unknown program'}: it is left alone; put in a blank one",
+            f"{inside(device)} {holds(who)}: it is left alone; put in a blank one",
             program=who,
         )
     assembler = RecordAssembler()
