@@ -291,10 +291,10 @@ def test_an_empty_drive(world: World, by_hand: Callable[..., Person]) -> None:
     by_hand("nothing")
     result = of_person(world, None)
     assert result.exit_status == 3
-    assert [one.why for one in result.volumes] == ["drive R1: not None"]
+    assert [one.why for one in result.volumes] == ["drive R1: there is no cartridge"]
     person = by_hand("nothing", "R1-0001")
     assert of_person(world, person).exit_status in (0, 1)
-    assert person.asked[0].said == "drive R1: not None"
+    assert person.asked[0].said == "drive R1: there is no cartridge"
 
 
 def test_only_what_was_asked_for(world: World, by_hand: Callable[..., Person]) -> None:

@@ -145,7 +145,7 @@ def test_what_no_copy_gives_now_is_waited_for(spanning: World, operator: Operato
 
 
 def test_who_does_not_wait_is_told_what_is_wanted(spanning: World, operator: Operator) -> None:
-    with pytest.raises(VolumeWanted, match="volume R1-0001 is wanted: drive R1: not R1-0001") as caught:
+    with pytest.raises(VolumeWanted, match="volume R1-0001 is wanted: drive R1: there is no cartridge") as caught:
         restore(spanning.config, "D1", spanning.folder / "out", copy="A")
     assert caught.value.exit_status == 3
 

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from tapeloom.device import UNNAMED, Device
-from tapeloom.errors import NoMedium, UsageError
+from tapeloom.errors import NoMedium
 
 
 class HandFed:
@@ -26,12 +26,12 @@ class HandFed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def insert(self, name: str) -> None:
-        """By the operator's hand."""
+    def insert(self, name: str, barcode: str | None = None) -> None:
+        """By the operator's hand. `barcode`: what its memory says."""
         if name not in self.inner.cartridges():
             self.inner.new_cartridge(name)
         self.empty.clear()
-        self.called, self.put_in = None, name
+        self.called, self.put_in = barcode, name
 
     @property
     def loaded(self) -> str | None:
@@ -44,13 +44,12 @@ class HandFed:
         return self.put_in
 
     def call_it(self, name: str) -> None:
-        if self.called not in (None, name):
-            raise UsageError("called otherwise")
+        assert self.put_in is not None
         self.called = name
 
     def load(self, cartridge: str | None = None) -> None:
         if self.put_in is None or (self.called is not None and cartridge not in (None, self.called)):
-            raise NoMedium(f"drive {self.inner.name}: not {cartridge}", status=18)
+            raise NoMedium(f"drive {self.inner.name}: there is no {cartridge or 'cartridge'}", status=18)
         self.inner.load(self.put_in)
 
     def unload(self) -> None:

@@ -78,11 +78,13 @@ def test_a_blank_cartridge_without_a_name_is_called_as_it_is_labelled(bench: Ben
     )
 
 
-def test_its_label_says_who_it_is_when_it_comes_again(bench: Bench, by_hand: HandFed) -> None:
+@pytest.mark.parametrize("barcode", [None, "T00001L9"])
+def test_its_label_says_who_it_is_when_it_comes_again(bench: Bench, by_hand: HandFed, barcode: str | None) -> None:
+    """Also where its memory can be read now, and could not when it was labelled."""
     by_hand.insert("a")
     first = bench.mount(by_hand)
     by_hand.unload()
-    by_hand.insert("a")
+    by_hand.insert("a", barcode)
     assert bench.mount(by_hand).id == first.id
     assert by_hand.loaded == "R1-0001"
 
@@ -354,7 +356,7 @@ def test_what_comes_while_a_drive_looks_is_not_overlooked(bench: Bench, monkeypa
             bench.stack.new_cartridge(name)
 
     monkeypatch.setattr(bench.stack, "unload", meanwhile)
-    assert bench.mount(bench.stack).label == "BBB"
+    assert bench.mount(bench.stack, Where("L1", "daily")).label == "BBB"
 
 
 def test_a_volume_of_another_home_does_not_keep_a_library_from_its_blank_ones(bench: Bench) -> None:

@@ -176,8 +176,8 @@ class Device(Protocol):
         """The cartridge in the drive; `UNNAMED` where nobody could name it."""
 
     def call_it(self, name: str) -> None:
-        """From now on the cartridge in the drive is called so: its label has been read. UsageError: it is called
-        otherwise, by the drive or the library. NoMedium: there is none."""
+        """From now on the cartridge in the drive is called so: its label has been read. UsageError: its stack or its
+        library calls it otherwise. NoMedium: there is none."""
 
     @property
     def write_protected(self) -> bool:

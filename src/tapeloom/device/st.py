@@ -127,7 +127,7 @@ class StDrive(NativeDrive):
         return bool(self._facts.write_protected)
 
     def call_it(self, name: str) -> None:
-        if self._magazine is None and self._loaded == UNNAMED:
+        if self._magazine is None and self._loaded is not None:
             self._loaded = name
             return
         super().call_it(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from tapeloom import _kernel
-from tapeloom.device import UNNAMED, Device, Status, open_drive
+from tapeloom.device import Device, Status, open_drive
 from tapeloom.errors import (
     DeviceError,
     ForeignVolume,
@@ -145,9 +145,10 @@ class Mounts:
         PositionLost
             Another volume is on the cartridge that is called so.
         """
-        if device.loaded != known.cartridge:
+        by_hand = self._is_fed_by_hand(device)  # there the label alone says what is in it
+        if by_hand or device.loaded != known.cartridge:
             try:
-                device.load(known.cartridge)
+                device.load(None if by_hand else known.cartridge)
             except NoMedium as error:
                 if device.spec.partition(":")[0] in KEPT_NOWHERE:
                     raise NoMedium(f"volume {known.label} is gone: {error}", status=error.status) from None
@@ -156,18 +157,18 @@ class Mounts:
         try:
             start = read_label(device, crc=_kernel.crc32c)
         except ForeignVolume as error:
-            if self._is_fed_by_hand(device):
+            if by_hand:
                 raise _wanted(known, device, str(error)) from None
             raise
         if start is None or start.volume != known.id:
             found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
-            if self._is_fed_by_hand(device):
+            if by_hand:
                 raise _wanted(known, device, f"{inside(device)} {found}")
             raise PositionLost(
                 f"drive {device.name}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
                 f"({known.id})"
             )
-        if device.loaded == UNNAMED:
+        if by_hand:
             device.call_it(known.cartridge)
 
     def _wait_for(self, device: Device, known: Volume) -> None:

@@ -80,17 +80,19 @@ class Chooser:
             self.passed += [f"volume {one.label} is left alone: {one.doubt.why}" for one in unfit if one.doubt]
 
     def _names(self) -> list[str]:
-        """What can be had. A cartridge that nobody could name is called as the catalog calls the volume that it is."""
+        """What can be had. A drive that stands alone cannot name its cartridge, or names it by a memory that could not
+        be read when it was labelled: then it is called as the catalog calls the volume that its label names."""
         names = self.device.cartridges()
-        if UNNAMED not in names:
+        if self.device.makes_cartridges or self.where.home != self.device.name or not names:
             return names
         if self.device.loaded is None:
             self.device.load()
-        if self.device.loaded is not None and self.device.loaded != UNNAMED:
-            return [self.device.loaded]  # its memory has a barcode
+        called = self.device.loaded or UNNAMED
+        if called != UNNAMED and self.shelf.by_cartridge(self.where.home, called) is not None:
+            return [called]
         start = self._label()
         if not isinstance(start, VolumeStart):
-            return [UNNAMED] if start is None else []
+            return [called] if start is None or called != UNNAMED else []
         known = self.shelf.by_id(start.volume)
         self.device.call_it(known.cartridge if known else start.label)
         if known is None:

@@ -54,8 +54,12 @@ def when_there(
                 if str(wanted) != said and not at_once:
                     said = str(wanted)
                     told(said)
-                # Whatever the attempt itself took out, another drive may have brought what is wanted meanwhile.
-                at_once = not at_once and device.changes() != before
+                # Whatever the attempt itself took out, another drive may have brought what is wanted meanwhile. But what
+                # was taken out for somebody's hand is not pulled in again.
+                now = device.changes()
+                if not device.cartridges():
+                    before = now
+                at_once = not at_once and now != before
                 while not at_once and not stopped.wait(look_seconds):
                     if device.changes() != before:
                         break
