@@ -349,7 +349,7 @@ const struct tl_device_ops *tl_st_ops(void)
 {
     static const struct tl_device_ops ops = {
         .abi = TL_DEVICE_ABI,
-        .batch_max = 1, /* a system call for each block anyhow */
+        .batch_max = 8, /* a system call for each block, but one way to the drive's process for all */
         .write = st_write,
         .write_filemarks = st_write_filemarks,
         .read = st_read,

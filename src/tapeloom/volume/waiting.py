@@ -54,8 +54,8 @@ def when_there(
                 if str(wanted) != said and not at_once:
                     said = str(wanted)
                     told(said)
-                # Whatever the attempt itself took out, another drive may have brought what is wanted meanwhile. But what
-                # was taken out for somebody's hand is not pulled in again.
+                # Whatever the attempt itself took out, another drive may have brought what is wanted meanwhile. What
+                # was taken out for somebody's hand, though, is not pulled in again.
                 now = device.changes()
                 if not device.cartridges():
                     before = now
