@@ -126,7 +126,7 @@ def test_only_jobs_that_copied_are_resumed(site: Site) -> None:
 def test_the_job_tells_who_read_and_what_could_not_be_read(vault: Site) -> None:
     (tape,) = (vault.folder / "tapes" / "R1").glob("*.tape")
     tape.rename(vault.folder / "elsewhere")
-    said = vault.run("copy")
+    said = vault.run("copy", "--no-wait")
     assert said.status == 1  # docs comes from its mirror, mail from nowhere
     assert "BMA1 was asked, and could not give it" in said.out
     first = vault.good("jobs", "--json").json[1]["id"]

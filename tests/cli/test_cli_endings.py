@@ -142,7 +142,7 @@ def test_a_bug_is_named_as_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> N
     def broken(file: Path) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr(listing, "_catalog", broken)
+    monkeypatch.setattr(listing, "open_catalog", broken)
     monkeypatch.setattr("tempfile.tempdir", str(site.folder))
     said = site.run("objects")
     assert said.status == 1

@@ -46,7 +46,7 @@ def test_a_cartridge_is_labelled_beforehand(pooled: Site) -> None:
     pooled.good("backup")
     assert {one["label"] for one in pooled.good("volumes", "--json").json} == {"VAULT7", "R2-0001"}
     assert "VAULT7" in pooled.good("load", "VAULT7").out
-    assert pooled.good("unload", "--drive", "R1").out == ""
+    assert pooled.good("unload", "--drive", "R1").out == "drive R1 is empty\n"
 
 
 def foreign(site: Site) -> Path:

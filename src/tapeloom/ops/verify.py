@@ -59,8 +59,8 @@ class VerifyResult:
 
     @property
     def exit_status(self) -> int:
-        """3: the only trouble is that volumes were not there."""
-        if self.wanted and not any(fault.harm for fault in self.faults):
+        """3: nothing was done, since the volumes of all copies were not there."""
+        if self.wanted and all(one.faults for one in self.checked) and not any(fault.harm for fault in self.faults):
             return 3
         return 1 if self.faults else 0
 
