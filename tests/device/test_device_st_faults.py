@@ -128,6 +128,21 @@ class TestAlone:
             alone.load("R1-0002")
         assert place(alone) == (0, 0)
 
+    def test_one_that_is_written_once_says_so(self, alone: StDrive, control: Control) -> None:
+        alone.load()
+        assert not alone.write_once
+        alone.unload()
+        control.worm("BLANK")
+        control.load(0, "BLANK")
+        alone.load()
+        assert alone.write_once
+        alone.write(b"x")
+        alone.write_filemarks()
+        alone.rewind()
+        with pytest.raises(DeviceError):
+            alone.write(b"y")
+        control.worm("BLANK", on=False)
+
     def test_closing_leaves_it_in(self, alone: StDrive, control: Control) -> None:
         alone.load()
         alone.write(b"x")

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hand_fed import HandFed
 
-from tapeloom.catalog import Catalog, VolumeState
+from tapeloom.catalog import Catalog, JobStatus, VolumeState
 from tapeloom.catalog.ledger import JobLedger
 from tapeloom.device import Device, open_drive
-from tapeloom.errors import CatalogOlderThanTape, DeviceError, NoMedium, PositionLost, VolumeWanted
+from tapeloom.errors import CatalogOlderThanTape, DeviceError, NoMedium, PositionLost, VolumeWanted, WriteProtected
 from tapeloom.ident import new_id
 from tapeloom.volume.labelling import stands_at
 from tapeloom.volume.mounting import Mounted, Where, mount_for_append
+from tapeloom.volume.records import JobStart, encode
 from tapeloom.volume.waiting import Waiting
 
 DAILY = Where("R1", "daily")
@@ -364,3 +365,48 @@ def test_a_volume_of_another_home_does_not_keep_a_library_from_its_blank_ones(be
     bench.stack.unload()
     assert bench.mount(bench.stack, Where("L1", "daily")).label == "L1-0001"
     assert "which the catalog has in R1, and not in library L1" in bench.passed[0]
+
+
+class TestWrittenOnce:
+    """WORM: what is on the tape stays where it is."""
+
+    @pytest.mark.parametrize("once", [False, True])
+    def test_the_tail_of_a_job_that_broke_off_is_appended_to(self, bench: Bench, by_hand: HandFed, once: bool) -> None:
+        job = new_id()
+        bench.catalog.begin_job(job, kind="backup", groups=["nightly"])
+        ledger = JobLedger(bench.catalog, job)
+        by_hand.insert("a")
+        begun = bench.mount(by_hand, job=ledger)
+        ledger.appending(begun.id, "BMA1", begun.position)
+        start = JobStart(job, "BMA1", "nightly", "backup", "R1", 0, ())
+        for block in encode(start, volume_id=begun.id, first_seq=begun.position, block_bytes=16384, now=0):
+            by_hand.write(block)
+        by_hand.rewind()  # the drive's own filemark
+        bench.catalog.finish_job(job, JobStatus.INTERRUPTED)
+        setattr(by_hand, "write_once", once)  # noqa: B010
+        again = bench.mount(by_hand)
+        assert (again.id, again.position) == (begun.id, begun.position + 2 if once else begun.position)
+        assert by_hand.position().position == again.position
+
+    def test_a_scratch_volume_is_left_alone(self, bench: Bench, by_hand: HandFed) -> None:
+        scratched(bench, by_hand)
+        by_hand.insert("a")
+        setattr(by_hand, "write_once", True)  # noqa: B010
+        with pytest.raises(VolumeWanted, match="R1-0001 in drive R1 can be written only once"):
+            bench.mount(by_hand)
+
+    def test_a_label_that_broke_off_is_no_reason_to_write_over_it(
+        self, bench: Bench, by_hand: HandFed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        by_hand.insert("a")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(by_hand, "write_filemarks", lambda: exec("raise KeyboardInterrupt"), raising=False)
+            bench.mount(by_hand)
+        setattr(by_hand, "write_once", True)  # noqa: B010
+        with pytest.raises(WriteProtected, match="can be written only once, and something is on it"):
+            bench.mount(by_hand)
+
+    def test_a_blank_one_is_labelled(self, bench: Bench, by_hand: HandFed) -> None:
+        by_hand.insert("a")
+        setattr(by_hand, "write_once", True)  # noqa: B010
+        assert bench.mount(by_hand).label == "R1-0001"

@@ -183,6 +183,10 @@ class Device(Protocol):
     def write_protected(self) -> bool:
         """Whether the loaded cartridge cannot be written. NoMedium where there is none."""
 
+    @property
+    def write_once(self) -> bool:
+        """Whether what is on the loaded cartridge cannot be written over (WORM). False where nobody can tell."""
+
     def cartridges(self) -> list[str]:
         """The names of all cartridges that `load` could take, in order."""
 

@@ -88,6 +88,10 @@ class NativeDrive(ABC):
     @abstractmethod
     def write_protected(self) -> bool: ...
 
+    @property
+    def write_once(self) -> bool:
+        return False
+
     @abstractmethod
     def _let_go(self) -> None:
         """Lets go of what other processes could want; called once, with nothing loaded."""

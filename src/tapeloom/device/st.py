@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 READ_ATTRIBUTE = 0x8C
 BARCODE_ATTRIBUTE = 0x0806
+MEDIUM_TYPE_ATTRIBUTE = 0x0408
+WORM_TYPE = 0x80
+"""Attributes of a cartridge's memory (SPC-4, 7.4.2), and the type of one that is written once."""
 
 PATIENCE_SECONDS = 120.0
 """So long `load` waits for a cartridge that is becoming ready: longer than a load takes, shorter than a calibration."""
@@ -74,6 +77,7 @@ class StDrive(NativeDrive):
         self._magazine = magazine
         self._loaded: str | None = None
         self._last = ""
+        self._write_once = False
         self._loads = 0
         self._facts = ffi.new("struct tl_st_facts *")
         self.aside = aside
@@ -126,6 +130,10 @@ class StDrive(NativeDrive):
             raise failure(Status.ERR_NO_MEDIUM, f"drive {self.name}")
         return bool(self._facts.write_protected)
 
+    @property
+    def write_once(self) -> bool:
+        return self._write_once
+
     def call_it(self, name: str) -> None:
         if self._magazine is None and self._loaded is not None:
             self._loaded = name
@@ -170,6 +178,7 @@ class StDrive(NativeDrive):
         self._become_ready()
         self._loads += 1
         self._loaded = self._name()
+        self._write_once = self._attribute(MEDIUM_TYPE_ATTRIBUTE) == bytes([WORM_TYPE])
         if self._magazine is None and wanted is not None and self._loaded not in (UNNAMED, wanted):
             raise self._another(wanted)
 
@@ -284,18 +293,21 @@ class StDrive(NativeDrive):
         return self._barcode() or UNNAMED
 
     def _barcode(self) -> str | None:
-        """From the cartridge's memory (SSC-4, MAM attribute 0806h), where drive and system offer it."""
-        cdb = bytes([READ_ATTRIBUTE, 0, 0, 0, 0, 0, 0, 0, *BARCODE_ATTRIBUTE.to_bytes(2), 0, 0, 1, 0, 0, 0])
+        value = self._attribute(BARCODE_ATTRIBUTE)
+        text = "" if value is None else value.decode("ascii", errors="replace").strip("\0 ")
+        return text if CARTRIDGE_NAME.fullmatch(text) else None
+
+    def _attribute(self, number: int) -> bytes | None:
+        """From the cartridge's memory, where drive and system offer it."""
+        cdb = bytes([READ_ATTRIBUTE, 0, 0, 0, 0, 0, 0, 0, *number.to_bytes(2), 0, 0, 1, 0, 0, 0])
         try:
             answer = self.scsi(cdb, take=256)
         except DeviceError:
             return None
         attribute = answer.data[4:]
-        if not answer.good or len(attribute) < 5 or int.from_bytes(attribute[:2]) != BARCODE_ATTRIBUTE:
+        if not answer.good or len(attribute) < 5 or int.from_bytes(attribute[:2]) != number:
             return None
-        length = int.from_bytes(attribute[3:5])
-        text = attribute[5 : 5 + length].decode("ascii", errors="replace").strip("\0 ")
-        return text if CARTRIDGE_NAME.fullmatch(text) else None
+        return attribute[5 : 5 + int.from_bytes(attribute[3:5])]
 
     def _become_ready(self) -> None:
         """Opens the node anew, rewinds, and waits a while where the cartridge is still being loaded."""

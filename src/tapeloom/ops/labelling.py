@@ -29,7 +29,7 @@ from tapeloom.limits import DEFAULT_POOL
 from tapeloom.ops.freeing import refuse_lost
 from tapeloom.ops.mounts import drives_for, open_configured
 from tapeloom.ops.protecting import Protection
-from tapeloom.volume.appending import REMEDY, refuse_more_than_known
+from tapeloom.volume.appending import REMEDY, refuse_more_than_known, refuse_write_once
 from tapeloom.volume.choosing import Fresh, next_name
 from tapeloom.volume.label import holds
 from tapeloom.volume.mounting import Where, label_fresh
@@ -279,6 +279,7 @@ class Labelling:
     def _refuse_protected(self) -> None:
         if self.device.write_protected:
             raise WriteProtected(f"{inside(self.device)} is write-protected: nothing was written", status=17)
+        refuse_write_once(self.device)
 
 
 @contextmanager

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tapeloom.device import Device
-from tapeloom.errors import CatalogOlderThanTape, DeviceError, EndOfData, ForeignVolume, FormatError, VersionTooNew
+from tapeloom.device import Device, Status
+from tapeloom.errors import (
+    CatalogOlderThanTape,
+    DeviceError,
+    EndOfData,
+    ForeignVolume,
+    FormatError,
+    VersionTooNew,
+    WriteProtected,
+)
 from tapeloom.volume.header import Crc32c
 from tapeloom.volume.labelling import VOLUME_START_POSITION
 from tapeloom.volume.looking import look
@@ -36,6 +44,8 @@ def go_to_end(device: Device, shelf: Shelf, known: Known, crc: Crc32c) -> int:
     end = device.position().position
     tail = look(device, known.end_position, crc=crc) if end > known.end_position and known.unfinished else None
     position = shelf.append_at(known.id, end, tail)
+    if device.write_once:
+        position = end  # nobody's tail stays where it is
     if device.position().position != position:
         device.locate(position)
     return position
@@ -92,6 +102,20 @@ def refuse_unless_unwritten(device: Device, known: Known, crc: Crc32c) -> None:
         raise CatalogOlderThanTape(
             f"volume {known.label} goes on to position {end}, but the catalog knows only of its label: the catalog is "
             f"older than the tape; {REMEDY}, or put in a blank cartridge"
+        )
+
+
+def refuse_write_once(device: Device) -> None:
+    """WriteProtected: the cartridge in the drive is to be written from its beginning, has something on it, and is one
+    that is written once."""
+    if not device.write_once:
+        return
+    device.to_end_of_data()
+    if device.position().position > 0:
+        raise WriteProtected(
+            f"{inside(device)} can be written only once, and something is on it: take another one, and "
+            "`tapeloom retire` its volume where the catalog has one",
+            status=Status.ERR_WRITE_PROTECTED,
         )
 
 

@@ -155,8 +155,9 @@ class Chooser:
 
     def _may_be_written(self, known: Known, *, blank: bool) -> bool:
         """Whether the scratch volume in the drive may be written over. Raises CatalogOlderThanTape."""
-        if self.device.write_protected:
-            self.passed.append(f"{inside(self.device)} is write-protected")
+        if self.device.write_protected or (self.device.write_once and not blank):
+            why = "is write-protected" if self.device.write_protected else "can be written only once"
+            self.passed.append(f"{inside(self.device)} {why}")
             return False
         try:
             if not blank:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapeloom.device import UNNAMED, Device
 from tapeloom.ident import new_id
-from tapeloom.volume.appending import go_to_end, refuse_unless_unwritten
+from tapeloom.volume.appending import go_to_end, refuse_unless_unwritten, refuse_write_once
 from tapeloom.volume.choosing import Chooser, Fresh, label_of_its_own, named_after
 from tapeloom.volume.header import Crc32c, crc32c
 from tapeloom.volume.labelling import write_label
@@ -103,6 +103,7 @@ def _append(device: Device, shelf: Shelf, known: Known, software: str, crc: Crc3
     if known.end_position > 0:
         return Mounted(known.id, known.label, known.sequence, go_to_end(device, shelf, known, crc))
     refuse_unless_unwritten(device, known, crc)
+    refuse_write_once(device)
     return write_label(
         device,
         shelf,
