@@ -165,6 +165,7 @@ def test_a_filemark_that_hangs_comes_back_at_once_even_from_a_process_that_is_st
 
         def stopped_before() -> None:
             os.kill(pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)  # not only asked to stop
             checkpoint()
 
         monkeypatch.setattr(made.tapes["R1"], "checkpoint", stopped_before)
