@@ -109,7 +109,7 @@ def test_backup_restore_and_the_door(guest: Guest) -> None:
     target = site.folder / "out"
     site.run("restore", "docs", "--to", str(target))
     assert (site.folder / "docs" / "file").read_bytes() in [path.read_bytes() for path in target.rglob("file")]
-    site.run("import-export", "--out", volumes[1]["volume"], "--yes")
+    site.run("import-export", "--out", volumes[1]["label"], "--yes")
     assert "mail 1" in site.inventory()
     site.run("import-export", "--in")
     assert all(place.startswith("slot") for place in site.inventory())
