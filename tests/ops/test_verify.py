@@ -193,7 +193,7 @@ def test_a_cartridge_that_is_gone(backed_up: Damaged) -> None:
     world = backed_up.world
     backed_up.tape.rename(world.folder / "R1.tape")
     result = verify(world.config, "D1")
-    assert result.exit_status == 3
+    assert result.exit_status == 1
     assert "there is no cartridge R1-0001" in result.faults[0].what
     assert restore(world.config, "D1", world.folder / "out").exit_status == 0
     with pytest.raises(TapeloomError, match="there is no cartridge R1-0001"):

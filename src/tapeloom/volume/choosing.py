@@ -83,10 +83,10 @@ class Chooser:
         """What can be had. A drive that stands alone cannot name its cartridge, or names it by a memory that could not
         be read when it was labelled: then it is called as the catalog calls the volume that its label names."""
         names = self.device.cartridges()
-        if self.device.makes_cartridges or self.where.home != self.device.name or not names:
+        if self.device.makes_cartridges or self.where.home != self.device.name or len(names) != 1:
             return names
         if self.device.loaded is None:
-            self.device.load()
+            self.device.load(names[0])
         called = self.device.loaded or UNNAMED
         if called != UNNAMED and self.shelf.by_cartridge(self.where.home, called) is not None:
             return [called]
