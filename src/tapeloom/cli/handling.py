@@ -123,7 +123,7 @@ def load(file: Path, volume: str | None, drive: str | None) -> None:
     from tapeloom import _kernel, kept
     from tapeloom.ops.labelling import chosen_drive
     from tapeloom.ops.mounts import open_configured
-    from tapeloom.volume.recognizing import inside, read_label
+    from tapeloom.volume.recognizing import found_to_be, inside, read_label
 
     config = kept.config(file)
     known = None if volume is None else _known(config, volume)
@@ -133,12 +133,8 @@ def load(file: Path, volume: str | None, drive: str | None) -> None:
         start = read_label(device, crc=_kernel.crc32c)
         here = inside(device)
         if known is not None and (start is None or start.volume != known.id):
-            found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
-            raise NotFound(f"{here} {found}, and not volume {known.label} ({known.id})")
-        if start is None:
-            put(f"{here} is blank")
-        else:
-            put(f"{here} is volume {start.label} ({start.volume})")
+            raise NotFound(f"{here} {found_to_be(start)}, and not volume {known.label} ({known.id})")
+        put(f"{here} {found_to_be(start)}")
 
 
 @click.command()

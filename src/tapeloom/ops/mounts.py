@@ -23,7 +23,7 @@ from tapeloom.errors import (
     VolumeBusy,
     VolumeWanted,
 )
-from tapeloom.volume.recognizing import inside, read_label
+from tapeloom.volume.recognizing import found_to_be, inside, read_label
 from tapeloom.volume.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Mounts:
                 raise _wanted(known, device, str(error)) from None
             raise
         if start is None or start.volume != known.id:
-            found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
+            found = found_to_be(start)
             if by_hand:
                 raise _wanted(known, device, f"{inside(device)} {found}")
             raise PositionLost(

@@ -17,7 +17,7 @@ from tapeloom.errors import (
 from tapeloom.volume.header import Crc32c
 from tapeloom.volume.labelling import VOLUME_START_POSITION
 from tapeloom.volume.looking import look
-from tapeloom.volume.recognizing import inside, read_label
+from tapeloom.volume.recognizing import found_to_be, inside, read_label
 from tapeloom.volume.shelf import Known, Shelf
 
 REMEDY = "`tapeloom import` brings the catalog up to the tape; or bring back the newest state folder"
@@ -35,10 +35,9 @@ def go_to_end(device: Device, shelf: Shelf, known: Known, crc: Crc32c) -> int:
     """
     start = read_label(device, crc=crc)
     if start is None or start.volume != known.id:
-        found = "is blank" if start is None else f"is volume {start.label} ({start.volume})"
         raise DeviceError(
-            f"drive {device.name}: cartridge {device.loaded} {found}, where the catalog has volume {known.label} "
-            f"({known.id}): put that one in, or find out what happened to it"
+            f"drive {device.name}: cartridge {device.loaded} {found_to_be(start)}, where the catalog has volume "
+            f"{known.label} ({known.id}): put that one in, or find out what happened to it"
         )
     device.to_end_of_data()
     end = device.position().position

@@ -16,6 +16,7 @@ from tapeloom.volume.evidence import Found, Harmed, Left, Proof, Said, Seen, see
 from tapeloom.volume.going import Block, Going
 from tapeloom.volume.header import Crc32c, Kind, crc32c
 from tapeloom.volume.label import holds, identify
+from tapeloom.volume.recognizing import inside
 from tapeloom.volume.records import Checkpoint, JobEnd, JobStart, Record, RecordAssembler, VolumeEnd, VolumeStart
 from tapeloom.volume.runs import BLOCKS, POSITION, Runs
 
@@ -89,10 +90,7 @@ class _Gathering:
         self._label()
         self._walk()
         if self._volume is None:
-            raise ForeignVolume(
-                f"cartridge {self._device.loaded} in drive {self._device.name} names no volume of tapeloom anywhere: "
-                "it is left alone"
-            )
+            raise ForeignVolume(f"{inside(self._device)} names no volume of tapeloom anywhere: it is left alone")
         proofs, by_tables = self._proofs()
         self._look_at(proofs)
         return self._found(proofs, by_tables)
@@ -107,8 +105,7 @@ class _Gathering:
                 if block.position == 0:
                     who = identify(block.raw)
                     if who not in (None, "tapeloom"):
-                        where = f"cartridge {self._device.loaded} in drive {self._device.name}"
-                        raise ForeignVolume(f"{where} {holds(who)}: it is left alone")
+                        raise ForeignVolume(f"{inside(self._device)} {holds(who)}: it is left alone")
                     if who is not None:
                         self._text = bytes(block.raw).decode("ascii", errors="replace")
                         named = re.search(r"volume id +([0-9a-f-]{36})", self._text)

@@ -21,6 +21,11 @@ def inside(device: Device) -> str:
     return f"cartridge {device.loaded} in drive {device.name}"
 
 
+def found_to_be(start: VolumeStart | None) -> str:
+    """What `read_label` found, for a sentence that begins with the cartridge."""
+    return "is blank" if start is None else f"is volume {start.label} ({start.volume})"
+
+
 def read_label(device: Device, *, crc: Crc32c = crc32c) -> VolumeStart | None:
     """Rewinds and reads volume-start. None: the tape is blank, which only a drive can say that finds the end of data at
     its beginning; one that cannot be read there is not.
