@@ -164,6 +164,26 @@ def test_five_mirrors_four_of_which_come_to_grief(guest: Guest) -> None:
     assert scene.restored("docs", "--copy", "BMA2")
 
 
+def test_a_mirror_that_never_comes_back_does_not_hold_up_the_end(guest: Guest) -> None:
+    """All of the object fits into memory: the mirror is in nobody's way. Its process is in the kernel, and no signal
+    reaches it before the driver gives the command up; the job does not wait for that."""
+    agents = PAIR + 'lag_max = "2s"\n'
+    scene = Scene(guest, "endless", drives=DRIVES, sources={"docs": MIB}, agents=agents)
+    control = guest.control
+    control.hang(1, WRITE, after=12)
+    outcome = scene.json("backup", status=1)
+    assert control.hanging(1) == 1
+    assert {agent: status for (_, agent), status in copies_in(outcome).items()}["BMA1"] == "complete"
+    (why,) = (one["why"] for one in outcome["job"]["report"]["agents"] if one["agent"] == "BMA2")
+    assert "held up the end of the job for" in why
+    assert "is stuck in the kernel, and keeps the drive" in why
+    assert scene.restored("docs")
+    assert "drive R2" in scene.run("copy", "--missing", "--no-wait", status=3), "it is not free"
+    control.heal(1)
+    scene.run("copy", "--missing", "--no-wait")
+    assert scene.restored("docs", "--copy", "BMA2")
+
+
 def test_cartridges_that_are_none_of_ours(guest: Guest) -> None:
     control = guest.control
     other = Scene(guest, "other", drives={"R1": "/dev/nst4"}, sources={"docs": 1000}, agents=ONE)

@@ -21,7 +21,7 @@ from tapeloom.ops.copying import open_missing
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.moving import Verb, open_moving
 from tapeloom.ops.verify import verify
-from tapeloom.runtime import Ending, job
+from tapeloom.runtime import Ending, hanging
 from tapeloom.runtime.reading import Place
 from tapeloom.volume.header import Level
 from tapeloom.volume.writer import VolumeWriter
@@ -105,7 +105,7 @@ def test_a_drive_that_hangs_is_not_opened_again(
         return real(self, volume, until)
 
     monkeypatch.setattr(rounds.Mounts, "place", place)
-    monkeypatch.setattr(job, "READING_HUNG_SECONDS", 0.3)
+    monkeypatch.setattr(hanging, "READING_HUNG_SECONDS", 0.3)
     try:
         result = vault.copy()
     finally:

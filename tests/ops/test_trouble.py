@@ -29,7 +29,7 @@ OFTEN = 'checkpoint = "256KiB"'
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs is given up sooner than in earnest."""
-    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.2)
+    monkeypatch.setattr("tapeloom.runtime.hanging.HUNG_SECONDS", 0.2)
     monkeypatch.setattr("tapeloom.runtime.job.TICK_SECONDS", 0.02)
 
 

@@ -17,7 +17,7 @@ from tapeloom.runtime import Ending, State
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs is given up sooner than in earnest."""
-    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.2)
+    monkeypatch.setattr("tapeloom.runtime.hanging.HUNG_SECONDS", 0.2)
     monkeypatch.setattr("tapeloom.runtime.job.TICK_SECONDS", 0.02)
     monkeypatch.setattr("tapeloom.runtime.drives.PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr("tapeloom.runtime.drives.STUCK_SECONDS", 0.5)
@@ -77,6 +77,16 @@ def test_a_mirror_that_hangs_is_killed_and_the_others_are_whole() -> None:
         assert whole(made, "R2")
         assert made.job.hung == []
         assert made.job.arena.stream_statistics(0).held == 0
+
+
+def test_a_mirror_that_hangs_when_all_else_is_written_is_killed() -> None:
+    with rig(text(2, slots=32, mirror=MIRROR), long(10), {"R1": "memory:?hang_write=7&aside=1"}) as made:
+        ending = made.ending(made.run(), "R1")
+        assert ending.ending is Ending.FAILED
+        assert "held up the end of the job" in (ending.why or "")
+        assert (ending.why or "").endswith("was killed")
+        assert whole(made, "R0")
+        assert whole(made, "R2")
 
 
 def test_one_that_is_stuck_in_the_kernel_keeps_its_slots_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tapeloom.runtime import Ending, State
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs is given up sooner than in earnest."""
-    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.2)
+    monkeypatch.setattr("tapeloom.runtime.hanging.HUNG_SECONDS", 0.2)
     monkeypatch.setattr("tapeloom.runtime.job.TICK_SECONDS", 0.02)
 
 
@@ -105,6 +105,32 @@ def test_a_hanging_mirror_is_detached_and_the_job_ends_without_it() -> None:
         assert len(made.content("R1")["D0"]) > 15 * PAYLOAD
         assert is_prefix(made, "R1")
         assert made.job.arena.stream_statistics(0).held == 0
+
+
+@pytest.mark.parametrize("call", [5, 10])
+def test_a_mirror_that_hangs_when_all_else_is_written_does_not_hold_up_the_end(call: int) -> None:
+    """All that it lacks fits into memory: it is in nobody's way."""
+    plan = text(2, below=True, slots=32, mirror='on_lag = "detach"\nlag_max = "100ms"')
+    with rig(plan, long(10), {"R1": f"memory:?hang_write={call}"}) as made:
+        result = made.run()
+        ending = made.ending(result, "R1")
+        assert ending.ending is Ending.HUNG
+        assert "held up the end of the job" in (ending.why or "")
+        assert whole(made, "R0")
+        assert whole(made, "R2")
+
+
+def test_a_mirror_that_has_the_only_copy_is_waited_for_to_the_end() -> None:
+    plan = text(1, slots=32, mirror='on_lag = "detach"\nlag_max = "50ms"')
+    with rig(plan, long(10), {"R0": "memory:?fail_write=3", "R1": "memory:?hang_write=10"}) as made:
+        ticks = threading.Semaphore(0)
+        join = made.run_aside(ticks.release)
+        assert made.devices["R1"].wait_hang(30)
+        for _ in range(20):
+            assert ticks.acquire(timeout=30)
+        made.devices["R1"].release_hang()
+        assert made.ending(join(), "R1").ending is Ending.COMPLETE
+        assert whole(made, "R1")
 
 
 def test_a_hanging_primary_is_waited_for() -> None:

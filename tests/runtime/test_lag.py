@@ -40,7 +40,8 @@ class Figures:
         return self.cursors[row]
 
     def watch(self, settings: str = LAG) -> LagWatch:
-        return LagWatch(schedule_of(text(2, mirror=settings)), self, self.gone.__setitem__)  # type: ignore[arg-type]
+        plan = text(2, slots=64, mirror=settings).replace("[drives]", 'spool_max = "64MiB"\n[drives]')
+        return LagWatch(schedule_of(plan), self, self.gone.__setitem__)  # type: ignore[arg-type]
 
 
 def test_the_last_one_is_blamed_and_nobody_else() -> None:
@@ -121,3 +122,40 @@ def test_a_chain_that_a_drive_feeds_starves_when_its_pool_is_dry(dry: bool, blam
     for _ in range(11):
         watch.tick(1.0)
     assert list(figures.gone) == blamed
+
+
+def at_the_end(writing: dict[int, int], whole: set[int], *, moves: bool = False, settings: str = LAG) -> dict[int, str]:
+    """Who is given up within 12 s, of A (0), M1 (1), M2 (2)."""
+    figures = Figures(Stream(100), [Cursor(100, 100)] * 3)
+    watch = figures.watch(settings)
+    for second in range(12):
+        watch.at_the_end(1.0, {row: since and since + second * moves for row, since in writing.items()}, whole)
+    return figures.gone
+
+
+def test_when_all_else_is_written_who_stands_still_holds_up_the_end() -> None:
+    assert at_the_end({2: 7}, {0, 1}) == {2: "it held up the end of the job for 11.0 s (lag_max 10 s)"}
+    assert list(at_the_end({1: 7, 2: 8}, {0})) == [1, 2], "two of them"
+    assert list(at_the_end({1: 0, 2: 8}, {0})) == [2], "the other waits for nothing but its turn"
+
+
+def test_who_else_is_let_finish() -> None:
+    assert not at_the_end({2: 7}, {0, 1}, moves=True), "it is slow, and comes on"
+    assert not at_the_end({2: 0}, {0, 1}), "it is not with its drive"
+    assert not at_the_end({2: 7}, set()), "nobody else has the objects"
+    assert not at_the_end({0: 5, 2: 7}, set()), "the original still writes"
+    assert not at_the_end({0: 5}, {1, 2}), "an original waits"
+    assert not at_the_end({2: 7}, {0, 1}, settings='on_lag = "wait"')
+    assert not at_the_end({2: 7}, {0, 1}, settings='on_lag = "spool"\nlag_max = "10s"'), "its spool has it all"
+
+
+def test_a_chain_that_still_runs_elsewhere_is_more_to_wait_for() -> None:
+    """S takes A alone; C takes B, too, and R1 is still reading it."""
+    figures = Figures(Stream(100), [Cursor(100, 100)] * 3)
+    watch = LagWatch(schedule_of(COPY), figures, figures.gone.__setitem__)  # type: ignore[arg-type]
+    for _ in range(12):
+        watch.at_the_end(1.0, {1: 5, 2: 7}, set())
+    assert not figures.gone
+    for _ in range(11):
+        watch.at_the_end(1.0, {2: 7}, {1})
+    assert list(figures.gone) == [2]

@@ -222,7 +222,7 @@ def test_a_disk_that_fails_detaches_the_agent_alone(tmp_path: Path, trouble: Tro
 
 def test_a_disk_that_hangs_holds_nobody_up_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("tapeloom.compile.freeze"), "SPOOL_LAG_SECONDS_MIN", 0.1)
-    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.5)
+    monkeypatch.setattr("tapeloom.runtime.hanging.HUNG_SECONDS", 0.5)
     opened = []
     monkeypatch.setattr(
         SpoolDisk, "open", lambda disk, segment, open=SpoolDisk.open: opened.append(open(disk, segment)) or opened[-1]
@@ -246,7 +246,7 @@ def test_a_disk_that_hangs_holds_nobody_up_for_long(tmp_path: Path, monkeypatch:
 
 
 def test_a_stop_at_once_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.5)
+    monkeypatch.setattr("tapeloom.runtime.hanging.HUNG_SECONDS", 0.5)
     opened = []
     monkeypatch.setattr(
         SpoolDisk, "open", lambda disk, segment, open=SpoolDisk.open: opened.append(open(disk, segment)) or opened[-1]
@@ -285,7 +285,7 @@ def read_that_hangs(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event
 
     splitter = _kernel.Splitter
     monkeypatch.setattr(_kernel, "Splitter", Hanging)
-    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.3)
+    monkeypatch.setattr("tapeloom.runtime.hanging.HUNG_SECONDS", 0.3)
     yield hangs
     goes_on.set()
     for thread in threading.enumerate():
@@ -297,7 +297,7 @@ def read_that_hangs(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event
 def test_a_disk_that_hangs_in_a_read_costs_its_copy_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_that_hangs: threading.Event
 ) -> None:
-    monkeypatch.setattr("tapeloom.runtime.job.READ_HUNG_SECONDS", 0.3)
+    monkeypatch.setattr("tapeloom.runtime.hanging.READ_HUNG_SECONDS", 0.3)
     with (
         SpoolDisk(tmp_path, ID, 64 << 20) as disk,
         rig(plan("4MiB"), long(), {"R1": "memory:?hang_write=20"}, disk=disk) as made,
@@ -345,7 +345,7 @@ def test_a_read_that_waits_for_its_drive_is_not_one_that_hangs(tmp_path: Path) -
 
 def test_a_disk_that_hangs_in_the_making_of_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("tapeloom.compile.freeze"), "SPOOL_LAG_SECONDS_MIN", 0.1)
-    monkeypatch.setattr("tapeloom.runtime.job.HUNG_SECONDS", 0.3)
+    monkeypatch.setattr("tapeloom.runtime.hanging.HUNG_SECONDS", 0.3)
     goes_on = threading.Event()
     new = SpoolDisk.new
 
@@ -410,7 +410,7 @@ def test_a_stop_at_once_leaves_it_where_it_is(tmp_path: Path) -> None:
 
 
 def test_a_job_does_not_wait_for_ever_for_a_drive_that_spools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapeloom.runtime.job.SPOOLING_HUNG_SECONDS", 0.5)
+    monkeypatch.setattr("tapeloom.runtime.hanging.SPOOLING_HUNG_SECONDS", 0.5)
     with spooling(tmp_path, plan("4MiB"), {"R1": "memory:?hang_write=20"}) as made:
         result = made.run()
         ending = made.ending(result, "R1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tapeloom._kernel import AgentStatistics, Stop
 from tapeloom.runtime import arena as arenas
-from tapeloom.runtime import drives
+from tapeloom.runtime import drives, hanging
 from tapeloom.runtime.lag import LagWatch
 from tapeloom.runtime.media import AgentResult, Ending, MediaAgent, Tape
 from tapeloom.runtime.objects import Objects, in_words
@@ -28,17 +28,6 @@ if TYPE_CHECKING:
     from tapeloom.runtime.spool import Spool, SpoolDisk, SpoolStatistics
 
 TICK_SECONDS = 0.25
-HUNG_SECONDS = 5.0
-"""How long an agent that was given up may still be with its drive before nobody waits for it any more. For a call of a
-drive in a process of its own it is `drives.PATIENCE_SECONDS`, unless the job was stopped at once."""
-SPOOLING_HUNG_SECONDS = 15 * 60.0
-"""The same for an agent that goes on from its spool: a drive may try again and again, and a changer takes its time."""
-READING_HUNG_SECONDS = 30 * 60.0
-"""How long a call of a restore media agent's drive may take, a locate or the reading of one block, before nobody waits
-for it any more."""
-READ_HUNG_SECONDS = 60.0
-"""How long a spool's disk may take to read. It is given more time than one that others wait for: what it holds is lost
-to the copy."""
 
 
 class Job:
@@ -82,7 +71,6 @@ class Job:
         self.result: JobResult | None = None
         """What became of everything, once `run` has ended; also where it raises a bug."""
         self._stopped = False
-        self._given_up_ns: dict[int, int] = {}
         self._asides = drives.Asides(devices or {})
         self._lag = LagWatch(schedule, self.arena, self.lags)
         self._spools = self._make_spools(disk)
@@ -119,6 +107,15 @@ class Job:
                 self._digest_agents[cursor["stream"]].append(int(cursor["agent"]))
             else:
                 self._drive_cursors[cursor["stream"]].append(row)
+        self._hanging = hanging.HangWatch(
+            schedule,
+            self.arena,
+            self._asides,
+            agents=self._agents,
+            restores=self._restores,
+            spooling=self._spools,
+            streams={row: (stream, self._drive_cursors[row]) for row, stream in self._streams.items()},
+        )
         self._workers: list[threading.Thread] = []
         self._media: dict[int, threading.Thread] = {}
         self._fillers: dict[Spool, threading.Thread] = {}
@@ -185,7 +182,7 @@ class Job:
         for reader in self._restores.values():
             reader.stop_waiting()
         if how is Stop.NOW:
-            self._give_up(self._agents)
+            self._hanging.give_up(self._agents)
             for spool in self._spools.values():
                 spool.stop()
 
@@ -220,16 +217,10 @@ class Job:
     def _take_out(self, agent: int) -> None:
         self.arena.detach(agent)
         self._agents[agent].stop_waiting()
-        self._give_up([agent])
+        self._hanging.give_up([agent])
         if agent in self._spools:
             self._spools[agent].detach()
         self._let_go()
-
-    def _give_up(self, agents: Iterable[int]) -> None:
-        """From now on they are waited for a while and no longer."""
-        now = time.monotonic_ns()
-        for agent in agents:
-            self._given_up_ns.setdefault(agent, now)
 
     def _source_of(self, stream: int) -> str:
         """What the blocks of a stream come from just now."""
@@ -291,7 +282,7 @@ class Job:
         for spool, filler in self._fillers.items():
             if filler.is_alive():
                 spool.hold_nobody_up("its disk does not come back from a call")
-        until = time.monotonic() + HUNG_SECONDS
+        until = time.monotonic() + hanging.HUNG_SECONDS
         for reader in self._readers.values():
             reader.join(max(0.0, until - time.monotonic()))  # from a disk that hangs it comes back to nobody
 
@@ -336,13 +327,23 @@ class Job:
                 self._ended.get(timeout=TICK_SECONDS).join()  # it has said its last word
             now = time.monotonic()
             self._lag.tick(now - last)
+            self._lag.at_the_end(now - last, self._in_calls(), self._whole())
             self._pace.tick(now - last)
             for spool in self._readers:
-                spool.look_at_reader(READ_HUNG_SECONDS)
+                spool.look_at_reader(hanging.READ_HUNG_SECONDS)
             for row in self._asides.hanging():
                 self._abandon(row)
             last = now
             on_tick()
+
+    def _in_calls(self) -> dict[int, int]:
+        """The agents that still have something to write, and since when each is with its drive; 0: it is not."""
+        writing = {row: self._agents[row] for row in self.hung if row in self._agents}
+        return {row: one.in_call_since_ns for row, one in writing.items() if not one.statistics().detached}
+
+    def _whole(self) -> set[int]:
+        """The agents that have ended with all that was meant for them."""
+        return {row for row, result in self._results.items() if result.ending is Ending.COMPLETE}
 
     def _abandon(self, row: int) -> None:
         """Takes an agent out whose drive does not come back, and kills the drive's process if it has one."""
@@ -352,69 +353,22 @@ class Job:
     def _over(self) -> bool:
         running = self.hung
         for row in running:
-            if self._hangs(row):
+            if self._hanging.hangs(row):
                 self._abandon(row)
-        hung = [row for row in running if self._hangs(row) and not self._asides.may_come_back(row)]
+        hung = [row for row in running if self._hanging.hangs(row) and not self._asides.may_come_back(row)]
         if hung:
-            self._give_up_stuck(hung)
+            self._hanging.cut_short(hung)
         if len(hung) < len(running):
             return False
         if any(thread.is_alive() for thread in self._workers):
             if any(stream.stuck for stream in self._streams.values()):
                 self.arena.stop(Stop.NOW)  # nothing is left that this could cut short
             return False
-        if any(thread.is_alive() and not spool.hangs(HUNG_SECONDS) for spool, thread in self._fillers.items()):
+        if any(thread.is_alive() and not spool.hangs(hanging.HUNG_SECONDS) for spool, thread in self._fillers.items()):
             return False
         for row in hung:
             if row in self._restores:
-                self._restores[row].result.hung(self._why_hung(row))
+                self._restores[row].result.hung(self._hanging.why(row))
             else:
-                self._results[row] = AgentResult(row, Ending.HUNG, self._why_hung(row))
+                self._results[row] = AgentResult(row, Ending.HUNG, self._hanging.why(row))
         return True
-
-    def _hangs(self, row: int) -> bool:
-        """Whether this agent was given up, and has not come back from its drive for too long since then."""
-        if self._asides.abandoned(row):
-            return True
-        stopped = self.arena.stopping is Stop.NOW
-        if row in self._restores:
-            return self._restores[row].hangs(HUNG_SECONDS if stopped else READING_HUNG_SECONDS)
-        since = self._agents[row].in_call_since_ns
-        given_up = self.arena.agent_statistics(row).detached or stopped
-        spools = row in self._spools and not self._agents[row].statistics().detached and not stopped
-        patience = SPOOLING_HUNG_SECONDS if spools else HUNG_SECONDS
-        call_since = self._asides.in_call_since_ns(row)
-        if call_since is not None and not stopped:
-            since, patience = call_since, max(patience, drives.PATIENCE_SECONDS)
-        last_sign = max(since, self._given_up_ns.get(row, 0))
-        return given_up and since != 0 and time.monotonic_ns() - last_sign >= patience * 1e9
-
-    def _why_hung(self, row: int) -> str:
-        reading = row in self._restores
-        since = self._restores[row].in_call_since_ns if reading else self._agents[row].in_call_since_ns
-        why = self._asides.why(row)
-        if why is None:
-            why = f"its drive has not come back from a call for {(time.monotonic_ns() - since) / 1e9:.0f} s"
-        before = None if reading else self._agents[row].why_detached
-        return f"{before}; {why}" if before else why
-
-    def _give_up_stuck(self, hung: Collection[int]) -> None:
-        """Ends the streams that cannot go on: those that such a drive feeds, and those whose slots are all under calls
-        of such drives, and come back only with them."""
-        for row in hung:
-            if row in self._restores:
-                self._restores[row].end_streams()
-        for row, stream in self._streams.items():
-            agents = {int(self.schedule.cursors[cursor]["agent"]) for cursor in self._drive_cursors[row]} & set(hung)
-            now = self.arena.stream_statistics(row)
-            since = now.waiting_since_ns
-            if not agents or since == 0 or time.monotonic_ns() - since < HUNG_SECONDS * 1e9:
-                continue
-            places = [self.arena.cursor_statistics(cursor) for cursor in self._drive_cursors[row]]
-            if all(place.detached or place.released == now.head for place in places):
-                drives = ", ".join(
-                    str(self.schedule.drive_names[self.schedule.agents[agent]["drive"]]) for agent in agents
-                )
-                stream.give_up(
-                    f"all memory of its chain is in the hands of drive {drives}, which does not come back from a call"
-                )

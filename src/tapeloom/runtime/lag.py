@@ -6,11 +6,15 @@ two equally fast drives never blame one another, and what is added up is the tim
 nobody shall wait for may stand `lag_bytes` behind, and may hold the job up for `lag_seconds` in all. Whatever the
 reason is: a slow drive, one that hangs, one that waits for a cartridge. A spool can hold the others up, too, but no
 drive is measured by it: a disk is faster.
+
+When the others have written all, an agent holds nobody up but the job's end. Then only what does not move counts: the
+time that it stands in one and the same call of its drive. One that still has something to write, and writes it, is let
+finish, however slow it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from tapeloom import _kernel
 from tapeloom.schedule import Feed, Kind, OnLag, Schedule
@@ -38,6 +42,12 @@ class LagWatch:
         # Who fills a stream sleeps for a slot on the stream itself, or on the pool that its drive reads into.
         self._slept_on = {row: pools.get(int(schedule.streams["agent"][row]), row) for row in self._streams}
         self._held_up = dict.fromkeys(self._limits, 0.0)
+        self._streams_of: dict[int, set[int]] = {}
+        for stream, cursors in self._streams.items():
+            for row in cursors:
+                self._streams_of.setdefault(self._agent_of[row], set()).add(stream)
+        self._spoolless = {row for row in self._limits if schedule.agents[row]["on_lag"] == OnLag.DETACH}
+        self._calls: Mapping[int, int] = {}
 
     def tick(self, seconds: float) -> None:
         """Looks once; `seconds` have passed since the look before."""
@@ -68,10 +78,28 @@ class LagWatch:
                 elif starving and place.released == last:
                     guilty.add(agent)
         for agent in guilty & self._limits.keys():
-            self._held_up[agent] += seconds
-            limit = self._limits[agent][1]
-            if self._held_up[agent] > limit:
-                self._give_up(agent, f"it held the others up for {self._held_up[agent]:.1f} s (lag_max {limit:g} s)")
+            self._count(agent, seconds, "it held the others up")
+
+    def at_the_end(self, seconds: float, writing: Mapping[int, int], whole: Collection[int]) -> None:
+        """Looks once at the agents that still have something to write, when all they take is whole on the tape of
+        another: nothing is left then to wait for but them.
+
+        `writing` says since when each is in the call of its drive that it is in, 0 for none; `whole` are the agents
+        that have ended with all that was meant for them. One that goes on from a spool is waited for.
+        """
+        before, self._calls = self._calls, dict(writing)
+        safe = {stream for agent in whole for stream in self._streams_of[agent]}
+        if not all(self._streams_of[agent] <= safe for agent in writing):
+            return
+        for agent in writing.keys() & self._limits.keys() & self._spoolless:
+            if writing[agent] != 0 and before.get(agent) == writing[agent]:
+                self._count(agent, seconds, "it held up the end of the job")
+
+    def _count(self, agent: int, seconds: float, what: str) -> None:
+        self._held_up[agent] += seconds
+        limit = self._limits[agent][1]
+        if self._held_up[agent] > limit:
+            self._give_up(agent, f"{what} for {self._held_up[agent]:.1f} s (lag_max {limit:g} s)")
 
     def _give_up(self, agent: int, why: str) -> None:
         if self._limits.pop(agent, None) is not None:
