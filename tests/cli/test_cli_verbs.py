@@ -203,6 +203,20 @@ def test_cat_gives_a_tar(site: Site) -> None:
         assert tar.getnames() == [".", "./large.bin", "./one.txt"]
 
 
+def test_verify_does_not_call_damaged_what_it_could_not_read(site: Site) -> None:
+    site.good("backup")
+    tape = site.folder / "tapes" / "R2" / "R2-0001.tape"
+    tape.rename(site.folder / "elsewhere")
+    said = site.run("verify", "--no-wait")
+    assert said.status == 1
+    assert [line.split()[-2] for line in said.out.splitlines() if " BMA2 " in line] == ["read", "read"]
+    assert "Not read, which says nothing of what is on tape" in said.out
+    assert "Damaged" not in said.out
+    assert site.run("verify", "--copy", "BMA2", "--no-wait").status == 3, "nothing was done"
+    (site.folder / "elsewhere").rename(tape)
+    assert site.good("verify").out.endswith("every checksum is right.\n")
+
+
 def test_verify_finds_a_damaged_block(site: Site) -> None:
     site.good("backup")
     good = site.good("verify", "--json").json

@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +21,7 @@ import tapeloom
 KIB = 1024
 WAITING_SECONDS = 120
 COMMAND_SECONDS = 300
+CHANGER = "/dev/sg0"
 
 
 def until(happened: Callable[[], bool], what: str) -> None:
@@ -50,12 +51,14 @@ def copies_in(outcome: Any) -> dict[tuple[str, str], str]:
 
 
 class Scene:
-    """A configuration "tapeloom.toml" with its state and its sources in a folder that host and guest share.
+    """A configuration `file` with its state and its sources in a folder that host and guest share.
 
     Parameters
     ----------
+    drives : their nodes, by name.
+    library : those of them that stand in library L1.
     sources : bytes of the one file that each has.
-    agents : text of the groups; `drives`: the rest of [drives].
+    agents : text of the groups.
     """
 
     def __init__(
@@ -63,9 +66,10 @@ class Scene:
         guest: Guest,
         name: str,
         *,
-        drives: dict[str, str],
-        sources: dict[str, int],
+        drives: Mapping[str, str],
+        sources: Mapping[str, int],
         agents: str,
+        library: Collection[str] = (),
         block: str = "64KiB",
         memory: str = "8MiB",
     ):
@@ -73,19 +77,25 @@ class Scene:
         self.guest = guest
         self.folder = guest.folder / name
         self.folder.mkdir()
-        self._drives, self._agents, self._block, self._memory = drives, agents, block, memory
+        self.file = self.folder / "tapeloom.toml"
+        self._drives, self._library, self._agents, self._block, self._memory = drives, library, agents, block, memory
         self._sources = list(sources)
         self._count = 0
         for source, size in sources.items():
             self.put(source, size)
         self.configure()
 
-    def configure(self, agents: str | None = None, drives: dict[str, str] | None = None, state: str = "state") -> None:
+    def configure(
+        self, agents: str | None = None, drives: Mapping[str, str] | None = None, state: str = "state"
+    ) -> None:
         """Writes the configuration anew."""
-        lines = ["[server]", f'state = "{state}"', f'block = "{self._block}"', f'memory = "{self._memory}"', "[drives]"]
-        lines += [f'{name} = "{node}"' for name, node in (drives or self._drives).items()]
+        lines = ["[server]", f'state = "{state}"', f'block = "{self._block}"', f'memory = "{self._memory}"']
+        lines += ["[libraries]", f'L1 = "{CHANGER}"'] if self._library else []
+        for name, node in (drives or self._drives).items():
+            lines += [f"[drives.{name}]", f'device = "{node}"']
+            lines += ['library = "L1"'] if name in self._library else []
         lines += ["[sources]", *(f'{source} = "data/{source}"' for source in self._sources)]
-        (self.folder / "tapeloom.toml").write_text("\n".join(lines) + "\n" + (agents or self._agents))
+        self.file.write_text("\n".join(lines) + "\n" + (agents or self._agents))
 
     def put(self, source: str, size: int, seed: int = 0) -> None:
         """Data of a source: noise, another one for each seed."""
@@ -97,7 +107,7 @@ class Scene:
         """A command line on its way. `wrapped`: shell words around it."""
         self._count += 1
         request = self.folder / f"{self._count}.request"
-        request.write_text(json.dumps(["-c", str(self.folder / "tapeloom.toml"), *words]))
+        request.write_text(json.dumps(["-c", str(self.file), *words]))
         return self.guest.start(wrapped.format(f"bash -c {shlex.quote(ASK)}"), env={"REQUEST": str(request)})
 
     @property
@@ -113,6 +123,7 @@ class Scene:
     def ended(result: Result, status: int = 0) -> str:
         assert result.status == status, result.output
         assert "bug in tapeloom" not in result.output
+        assert "Traceback" not in result.output
         return result.output
 
     def json(self, *words: str, status: int = 0) -> Any:

@@ -16,8 +16,6 @@ pytestmark = pytest.mark.slow
 SHAPE = Shape(drives=2, tapes=3, changer=True, processors=2)
 
 AGENTS = """
-[libraries]
-L1 = "/dev/sg0"
 [backup.nightly.A]
 drive = "R1"
 buffers = { B1 = "D1", B2 = "D2" }
@@ -26,19 +24,6 @@ drive = "R2"
 buffers = { B1 = "A.B1", B2 = "A.B2" }
 """
 MIB = 1024 * 1024
-
-
-class InLibrary(Scene):
-    """Two drives of one library."""
-
-    def configure(self, agents: str | None = None, drives: dict[str, str] | None = None, state: str = "state") -> None:
-        super().configure(agents, drives, state)
-        file = self.folder / "tapeloom.toml"
-        text = file.read_text()
-        for name, node in (drives or self._drives).items():
-            long = f'{name} = {{ device = "{node}", library = "L1" }}'
-            text = text.replace(f'{name} = "{node}"', long)
-        file.write_text(text)
 
 
 def rows(state: Path) -> dict[str, list[Any]]:
@@ -62,10 +47,11 @@ def rows(state: Path) -> dict[str, list[Any]]:
 def test_the_catalog_comes_back_through_the_changer(guest: Guest) -> None:
     """An original that goes over two cartridges, its mirror on a third, an increment of both."""
     guest.control.resize("T00001L5", 3 * MIB, MIB)
-    scene = InLibrary(
+    scene = Scene(
         guest,
         "rebuild",
         drives={"R1": guest.drives[0], "R2": guest.drives[1]},
+        library=("R1", "R2"),
         sources={"D1": 2 * MIB, "D2": MIB},
         agents=AGENTS,
     )

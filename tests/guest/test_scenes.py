@@ -79,6 +79,24 @@ def whole_blocks(guest: Guest, *barcodes: str) -> int:
     return sum(guest.control.layout(barcode).count(BLOCK) for barcode in barcodes)
 
 
+def broken_off(scene: Scene, at_write: int) -> list[int | None]:
+    """A backup is killed in this write of drive 0, and the kernel ends what it had begun: the tape then."""
+    control = scene.guest.control
+    control.hang(0, WRITE, after=at_write)
+    kill = scene.folder / "kill"
+    wrapped = f"{{}} & while [ ! -s {kill} ]; do sleep 0.1; done; kill -9 $(cat {kill}); rm {kill}; wait $!"
+    running = scene.start("backup", wrapped=wrapped)
+    until(lambda: control.hanging(0) == 1, running.output())
+    before = control.layout("T00001L5")
+    kill.write_text(scene.process)
+    until(lambda: not kill.exists(), "the killing")
+    control.heal(0)
+    assert running.wait(COMMAND_SECONDS).status == 128 + 9
+    tail = control.layout("T00001L5")
+    assert len(tail) > len(before)
+    return tail
+
+
 def test_figure_2_and_the_reader_that_stands_on_the_tape(guest: Guest) -> None:
     sources = {f"D{number}": 300_000 + 100_000 * number for number in range(1, 6)}
     scene = Scene(guest, "figure2", drives=nodes("R1", "R2", "R3", "R5", "R6", "R8"), sources=sources, agents=FIGURE_2)
@@ -220,23 +238,11 @@ def test_cartridges_that_are_none_of_ours(guest: Guest) -> None:
 
 def test_other_hands_a_killed_job_and_a_catalog_made_again(guest: Guest) -> None:
     scene = Scene(guest, "hands", drives=DRIVES, sources={"docs": MIB}, agents=ONE)
-    control = guest.control
     scene.backup()
     wound = guest.run("mt -f /dev/nst0 rewind && mt -f /dev/nst0 fsf 1")
     assert wound.status == 0, wound.output
     scene.put("docs", MIB, seed=1)
-    control.hang(0, WRITE, after=8)
-    kill = scene.folder / "kill"
-    wrapped = f"{{}} & while [ ! -s {kill} ]; do sleep 0.1; done; kill -9 $(cat {kill}); rm {kill}; wait $!"
-    running = scene.start("backup", wrapped=wrapped)
-    until(lambda: control.hanging(0) == 1, running.output())
-    before = control.layout("T00001L5")
-    kill.write_text(scene.process)
-    until(lambda: not kill.exists(), "the killing")
-    control.heal(0)
-    assert running.wait(COMMAND_SECONDS).status == 128 + 9
-    tail = control.layout("T00001L5")
-    assert len(tail) > len(before)
+    tail = broken_off(scene, at_write=8)
     assert tail[-1] is None, "the kernel writes a filemark"
     scene.put("docs", MIB, seed=2)
     scene.backup()
@@ -247,3 +253,33 @@ def test_other_hands_a_killed_job_and_a_catalog_made_again(guest: Guest) -> None
     scene.run("import")
     assert [one for one in scene.json("objects") if one["status"] == "complete"] == known
     assert scene.restored("docs")
+
+
+def test_what_is_written_once_is_never_written_anew(guest: Guest) -> None:
+    """A whole life of a WORM cartridge: two jobs, one that was killed between them, and its catalog made again."""
+    control = guest.control
+    control.worm("T00001L5")
+    scene = Scene(guest, "once", drives=DRIVES, sources={"docs": MIB}, agents=ONE)
+    scene.backup()
+    first = control.layout("T00001L5")
+    scene.put("docs", MIB, seed=1)
+    broken = broken_off(scene, at_write=8)
+    assert broken[: len(first)] == first
+    scene.put("docs", MIB, seed=2)
+    scene.backup()
+    last = control.layout("T00001L5")
+    assert last[: len(broken)] == broken, "what the killed job left stays where it is"
+    scene.run("verify")
+    assert scene.restored("docs")
+    known = [one for one in scene.json("objects") if one["status"] == "complete"]
+    assert len(known) == 2
+    for words in (["relabel", "T00001L5"], ["label", "--drive", "R1", "ANEW"]):
+        assert "written once" in scene.run(*words, "--yes", status=3), words
+    scene.configure(state="anew")
+    scene.run("import")
+    assert [one for one in scene.json("objects") if one["status"] == "complete"] == known
+    scene.put("docs", MIB, seed=3)
+    scene.backup()
+    assert control.layout("T00001L5")[: len(last)] == last
+    assert scene.restored("docs")
+    control.worm("T00001L5", on=False)

@@ -195,6 +195,11 @@ def test_a_cartridge_that_is_gone(backed_up: Damaged) -> None:
     result = verify(world.config, "D1")
     assert result.exit_status == 1
     assert "there is no cartridge R1-0001" in result.faults[0].what
+    status = {one.copy.agent: (one.status, one.blocks_good) for one in result.checked}
+    assert status["A"] == ("not read", 0), "which is not damaged"
+    assert status["M1"][0] == "good"
+    alone = verify(world.config, "D1", copy="A")
+    assert alone.exit_status == 3, "nothing was done"
     assert restore(world.config, "D1", world.folder / "out").exit_status == 0
     with pytest.raises(TapeloomError, match="there is no cartridge R1-0001"):
         restore(world.config, "D1", world.folder / "alone", copy="A")

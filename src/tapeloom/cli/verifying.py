@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tapeloom.cli.tables import put_table, volume_runs
 if TYPE_CHECKING:
     from tapeloom.catalog import Copy, Object
     from tapeloom.ops.verify import VerifyResult
+    from tapeloom.runtime.segments import Fault
 
 
 @click.command()
@@ -76,15 +78,18 @@ def _put(result: VerifyResult) -> None:
                     one.object.shown,
                     one.copy.agent,
                     one.copy.drive,
-                    number(one.blocks),
-                    "damaged" if one.faults else "good",
+                    number(one.blocks) if not one.faults else f"{number(one.blocks_good)}/{number(one.blocks)}",
+                    one.status,
                     volume_runs(one.copy.volumes),
                 )
                 for one in result.checked
             ],
             right=("blocks",),
         )
-    put_section("Damaged", [str(fault) for fault in result.faults], more="--json lists them")
+    harmed = [str(fault) for fault in result.faults if fault.harm]
+    put_section("Damaged", harmed, more="--json lists them")
+    unread = _by_reason([fault for fault in result.faults if not fault.harm])
+    put_section("Not read, which says nothing of what is on tape", unread, more="--json lists them")
     put_section(
         "Not verified, since they are known as incomplete",
         [
@@ -108,8 +113,24 @@ def _put(result: VerifyResult) -> None:
     put()
     copies = counted(len(result.checked), "copy", "copies")
     blocks = counted(sum(one.blocks for one in result.checked), "block")
-    bad = f"{counted(len(result.faults), 'fault')}" if result.faults else "every checksum is right"
-    put(f"{copies}, {blocks} read: {bad}.")
+    if not result.faults:
+        put(f"{copies}, {blocks} read: every checksum is right.")
+    else:
+        good = number(sum(one.blocks_good for one in result.checked))
+        put(f"{copies}, {good} of {blocks} read and right: {counted(len(result.faults), 'fault')}.")
+
+
+def _by_reason(faults: Sequence[Fault]) -> list[str]:
+    """A volume that is not there, or a drive that is dead, is one thing to be told, however many copies it is in."""
+    reasons: dict[str, list[Fault]] = {}
+    for fault in faults:
+        reasons.setdefault(fault.what, []).append(fault)
+    return [
+        str(same[0])
+        if len(same) == 1
+        else f"{counted(sum(one.where.blocks for one in same), 'block')} in {counted(len(same), 'stretch', 'stretches')} {what}"
+        for what, same in reasons.items()
+    ]
 
 
 def _as_json(result: VerifyResult) -> dict[str, Any]:
@@ -118,7 +139,8 @@ def _as_json(result: VerifyResult) -> dict[str, Any]:
             {
                 **_which(one.object, one.copy),
                 "blocks": one.blocks,
-                "status": "damaged" if one.faults else "good",
+                "blocks_good": one.blocks_good,
+                "status": one.status,
                 "faults": [
                     {
                         "copy": fault.copy,
