@@ -8,6 +8,7 @@
      +-- Declined             somebody was asked, and said no
      +-- HeldError            a drive or the state folder is in another process's hands
      +-- DeviceError          a drive refused or failed
+     |    +-- DriveHangs      it does not come back
      |    +-- NoMedium
      |    |    +-- NotReady         it is being loaded, or calibrated: ask again
      |    |    +-- VolumeWanted     a cartridge that is not there: who waits for it goes on when it is put in
@@ -107,6 +108,10 @@ class DeviceError(TapeloomError):
         self.errno = errno
 
 
+class DriveHangs(DeviceError):
+    """A drive has not come back from what it was asked, longer than any healthy one takes."""
+
+
 class NoMedium(DeviceError):
     pass
 
@@ -116,7 +121,13 @@ class NotReady(NoMedium):
 
 
 class VolumeWanted(NoMedium):
+    """The sentence is for who waits; `absent` is what is not there, for who does not."""
+
     exit_status = 3
+
+    def __init__(self, message: str, *, status: int = 16, errno: int = 0, absent: str | None = None):
+        super().__init__(message, status=status, errno=errno)
+        self.absent = absent or message
 
 
 class VolumeBusy(VolumeWanted):

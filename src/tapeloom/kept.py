@@ -40,7 +40,7 @@ _RECORDS: Final = {
 }
 _JUDGES: Final = (
     *("config", "compile", "graph.py", "kept.py", "limits.py"),
-    *("moment.py", "schedule.py", "timing.py", "vlib.py"),
+    *("moment.py", "quantity.py", "schedule.py", "softdrive.py", "timing.py", "vlib.py"),
 )
 """The code whose results are kept."""
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-DEFAULTS: Final = {"drives": 2, "slots": 20, "mail": 2, "cartridges": 0, "seconds": 0}
-LEAST: Final = {"drives": 1, "slots": 1, "mail": 0, "cartridges": 0, "seconds": 0}
-MOST: Final = {"drives": 256, "slots": 30_000, "mail": 1_000, "cartridges": 30_000, "seconds": 3600}
+from tapeloom.softdrive import BAY_OPTIONS, Options, parse_options, split_options
+
+DEFAULTS: Final = {"drives": 2, "slots": 20, "import_export": 2, "cartridges": 0, "seconds": 0}
+LEAST: Final = {"drives": 1, "slots": 1, "import_export": 0, "cartridges": 0, "seconds": 0}
+MOST: Final = {"drives": 256, "slots": 30_000, "import_export": 1_000, "cartridges": 30_000, "seconds": 3600}
 _PREFIX: Final = "vlib:"
 
 
@@ -20,7 +22,7 @@ class Shape:
     folder: Path
     drives: int
     slots: int
-    mail: int
+    import_export: int
     cartridges: int
     seconds: int
 
@@ -36,6 +38,8 @@ def parse_shape(text: str) -> Shape:
     for key, value in options:
         if key == "bay":
             raise ValueError("bay= is of a drive; the device of a drive in it is vlib:FOLDER?bay=0")
+        if key in BAY_OPTIONS:
+            raise ValueError(f"{key}= is of a drive; the device of a drive in it is vlib:FOLDER?bay=0&{key}=...")
         if key not in DEFAULTS:
             raise ValueError(f"a virtual library has no option {key!r}; it has {', '.join(DEFAULTS)}")
         values[key] = _count(key, value, LEAST[key], MOST[key])
@@ -44,24 +48,23 @@ def parse_shape(text: str) -> Shape:
     return Shape(Path(folder), **values)
 
 
-def parse_bay(text: str) -> tuple[Path, int, dict[str, int]]:
-    """Of a drive: the folder, the number of its bay, and all other options, which count something. Raises ValueError
-    with words.
+def parse_bay(text: str) -> tuple[Path, int, Options]:
+    """Of a drive: the folder, the number of its bay, and what all other options say. Raises ValueError with words.
 
-    >>> parse_bay("vlib:lib?bay=1")[1:]
-    (1, {})
+    >>> parse_bay("vlib:lib?bay=1&fail_write=7")[1:]
+    (1, Options(model=None, troubles={'fail_write': 7}, aside=False))
     """
-    folder, options = _parts(text, "vlib:FOLDER?bay=0")
-    counts = {key: _count(key, value, 0, 2**40) for key, value in options}
-    return Path(folder), counts.pop("bay", 0), counts
+    folder, pairs = _parts(text, "vlib:FOLDER?bay=0")
+    options = parse_options(pairs, "a drive of a virtual library", ("bay", *BAY_OPTIONS))
+    bay = dict(pairs).get("bay", "0")
+    return Path(folder), _count("bay", bay, 0, MOST["drives"] - 1), options
 
 
 def _parts(text: str, example: str) -> tuple[str, list[tuple[str, str]]]:
     folder, _, tail = text.removeprefix(_PREFIX).partition("?")
     if not text.startswith(_PREFIX) or not folder:
         raise ValueError(f"{text!r} names no folder: write {example}")
-    options = [option.partition("=") for option in tail.split("&")] if tail else []
-    return folder, [(key, value) for key, _, value in options]
+    return folder, split_options(tail) if tail else []
 
 
 def _count(key: str, value: str, least: int, most: int) -> int:

@@ -222,10 +222,10 @@ def test_a_drive_that_is_gone_is_emptied_from_other_copies(vault: Site) -> None:
 
 
 def test_a_volume_that_was_retired_by_hand_can_be_emptied(vault: Site) -> None:
-    vault.good("volumes", "--retire", "R1-0001")
+    vault.good("retire", "R1-0001", "--reason", "old", "--yes")
     assert vault.good("compact", "R1-0001", "--to", "R3", "--json").json["emptied"] == ["R1-0001"]
     assert states(vault)["R1-0001"] == "scratch"
-    fail(vault, "volumes", "--retire", "R1-0001", status=2, says="R1-0001 is scratch")
+    fail(vault, "retire", "R1-0001", "--reason", "old", "--yes", status=2, says="R1-0001 is scratch")
 
 
 def test_a_copy_beside_another_one_is_remarked(vault: Site) -> None:

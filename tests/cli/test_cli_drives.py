@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from cli_world import Site
 
 from tapeloom.catalog import Catalog
@@ -46,6 +47,16 @@ def test_a_drive_that_cannot_be_used_has_a_sentence(site: Site) -> None:
     said = site.run("drives")
     assert said.status == 1
     assert "drive R9: /dev/nst31 cannot be looked at" in said.out
+    assert "Traceback" not in said.err
+
+
+def test_a_drive_that_hangs_is_named_and_the_command_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapeloom.ops.asking.LIMIT_SECONDS", 1.0)
+    site.configure(('R2 = "vtape:tapes/R2"', 'R2 = "memory:?hang_open=1&aside=1"'))
+    said = site.run("drives")
+    assert said.status == 1
+    assert "\nHanging\n  drive R2 has not come back from a call to open it for 1 s: its process" in said.out
+    assert "Failed" not in said.out
     assert "Traceback" not in said.err
 
 

@@ -79,8 +79,10 @@ def test_waiting_for_a_cartridge_ends(site: Site) -> None:
     tape.rename(site.folder / "away")
     refused = site.run("restore", "docs", "--to", str(site.folder / "out"), "--copy", "BMA1", "--no-wait")
     assert refused.status == 3
-    assert refused.err.startswith("tapeloom: volume R1-0001 is wanted: ")
+    assert refused.err.startswith("tapeloom: volume R1-0001 is not there: ")
+    assert refused.err.endswith("; nothing was restored\n")
     assert len(refused.err.splitlines()) == 1
+    assert not (site.folder / "out").exists()
     process = site.start("restore", "docs", "--to", str(site.folder / "out"), "--copy", "BMA1")
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Waiting: volume R1-0001 is wanted: ")

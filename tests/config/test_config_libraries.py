@@ -84,6 +84,20 @@ MISTAKES = [
         "library =",
     ),
     ("word", VIRTUAL + 'R2 = "vlib:lib?bay=x" #!', "bay=x: bay is a whole number", None),
+    ("model", VIRTUAL + 'R2 = "vlib:lib?bay=1&model=lto5" #!', "'lto5' is no model of a drive; there are lto7", None),
+    (
+        "option",
+        VIRTUAL + 'R2 = "vlib:lib?bay=1&speed=2" #!',
+        "a drive of a virtual library has no option 'speed'",
+        None,
+    ),
+    ("aside", VIRTUAL + 'R2 = "vlib:lib?bay=1&aside=1" #!', "no option 'aside'; it has bay, model, rate, ", None),
+    (
+        "model of a library",
+        '[libraries]\nL1 = "vlib:lib?model=lto9" #!\n[drives]\nR1 = "vlib:lib"',
+        "model= is of a drive; the device of a drive in it is vlib:FOLDER?bay=0&model=...",
+        None,
+    ),
     ("virtual in real", REAL + 'R2 = { device = "vlib:lib", library = "L1" } #!', "is no drive of library", "-nst"),
     (
         "real in virtual",

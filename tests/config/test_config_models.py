@@ -9,6 +9,7 @@ import pytest
 from tapeloom.config import Config
 from tapeloom.config.model import Drive
 from tapeloom.errors import UsageError
+from tapeloom.ops.mounts import timings_of
 from tapeloom.timing import LTO9, Timing
 
 
@@ -32,6 +33,22 @@ def test_a_model_is_what_is_expected(loaded: Callable[[str], Config]) -> None:
     assert drives["R6"].timing == Timing.of(real=False)
     rates = [drives[f"R{number}"].stated_rate for number in range(1, 7)]
     assert rates == [400e6, 12.5e6, 300e6, 400e6, 40e6, None]
+
+
+def test_a_drive_of_a_library_has_one_too(loaded: Callable[[str], Config]) -> None:
+    config = loaded(
+        """
+        [libraries]
+        L1 = "vlib:lib"
+        [drives]
+        R1 = "vlib:lib?model=lto9&scale=32"
+        R2 = "vlib:lib?bay=1"
+        """
+    )
+    assert config.drives["R1"].timing == LTO9.scaled(32)
+    assert config.drives["R1"].stated_rate == 12.5e6
+    assert (config.drives["R1"].bay, config.drives["R2"].bay) == (0, 1)
+    assert timings_of(config)["L1"] == LTO9.scaled(32)
 
 
 def test_a_model_that_is_none_is_named_as_the_driver_would() -> None:

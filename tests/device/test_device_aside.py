@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from random import Random
 
 import pytest
@@ -152,6 +153,62 @@ class TestOpening:
         monkeypatch.setattr("sys.executable", "/nowhere/python")
         with pytest.raises(DeviceError, match="no process can be started for it"):
             open_drive("memory:", name="R1", aside=True)
+
+    @pytest.mark.parametrize("stuck", [False, True])
+    def test_one_that_hangs_there_can_be_abandoned(self, monkeypatch: pytest.MonkeyPatch, stuck: bool) -> None:
+        """Also where its process hears no signal, as in an uninterruptible sleep."""
+        started: SimpleQueue[Aside] = SimpleQueue()
+        if stuck:
+            monkeypatch.setattr("tapeloom.device.aside.signal.pidfd_send_signal", lambda *_: None)
+            monkeypatch.setattr("subprocess.Popen.kill", lambda _: None)
+            monkeypatch.setattr("tapeloom.device.aside._DEATH_SECONDS", 0.1)
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_drive, "memory:?hang_open=1&aside=1", name="R1", on_aside=started.put)
+            aside = started.get(timeout=30)
+            while (call := aside.call) is None:
+                assert not opening.done()
+            if stuck:
+                os.kill(aside.pid, signal.SIGSTOP)
+            aside.abandon()
+            said = rf"has not come back from a {call.what} for \d+ s: its process {aside.pid} was killed"
+            with pytest.raises(DeviceError, match=f"{said}, but is stuck in the kernel" if stuck else f"{said}$"):
+                opening.result(30)
+        assert aside.gone() is not stuck
+        aside.abandon()  # which does nothing now
+        os.kill(aside.pid, signal.SIGKILL) if stuck else None
+        assert aside.gone(30)
+
+    def test_to_hang_there_it_needs_a_process(self, tmp_path: Path) -> None:
+        for spec in ("memory:?hang_open=1", f"vtape:{tmp_path}?hang_open=1"):
+            with pytest.raises(UsageError, match="drive R1: hang_open: only a process of its own can be ended then"):
+                open_drive(spec, name="R1")
+        with pytest.raises(UsageError, match="say aside=1 too"):
+            open_drive(f"vtape:{tmp_path}", name="R1", trouble=Trouble(hang_open=1))
+        open_drive(f"vtape:{tmp_path}", name="R1").close()  # and the drive is not left reserved
+
+    def test_one_that_hangs_there_ends_with_who_asked(self) -> None:
+        reader, writer = os.pipe()
+        parent = os.fork()
+        if parent == 0:
+
+            def end(aside: Aside) -> None:
+                os.write(writer, str(aside.pid).encode())
+                while aside.call is None:
+                    pass
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            started = lambda aside: threading.Thread(target=end, args=[aside]).start()  # noqa: E731
+            open_drive("memory:?hang_open=1&aside=1", name="R1", on_aside=started)
+        os.waitpid(parent, 0)
+        pid = int(os.read(reader, 20))
+        os.close(reader)
+        os.close(writer)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        assert select.select([pidfd], [], [], 30)[0]
+        os.close(pidfd)
 
     def test_errors_keep_their_kind_and_numbers(self, drive: Device) -> None:
         with pytest.raises(NoMedium) as caught:

@@ -425,6 +425,11 @@ class TestCartridges:
             written.load("NONE")
         assert written.loaded == "BLANK"
 
+    def test_nobody_feeds_a_drive_that_has_several(self, drive: Device) -> None:
+        new_cartridge(drive, "AA")
+        assert drive.cartridges() == ["AA", "BLANK"]
+        assert not drive.fed_by_hand
+
     def test_a_name_is_taken_once(self, drive: Device) -> None:
         refused = "there is one of that name" if drive.makes_cartridges else "cannot make cartridges"
         with pytest.raises(UsageError, match=refused):

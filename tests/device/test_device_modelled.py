@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tapeloom._devio import ffi, lib
 from tapeloom.device import Device, open_drive
 from tapeloom.device.memory import MemoryDrive
-from tapeloom.device.model import Model, ModelCounts, model_of
+from tapeloom.device.model import ModelCounts
 from tapeloom.device.null import NullDrive
 from tapeloom.errors import EndOfData, UsageError
+from tapeloom.softdrive import Model, model_of
 from tapeloom.timing import BLOCK_SECONDS, CALL_SECONDS, LTO8, LTO9, MODELS, Timing
 
 BLOCK = 4096

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import doctest
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import tapeloom.device
+from tapeloom import softdrive, vlib
 from tapeloom.device import open_drive
 from tapeloom.device.memory import MemoryDrive
 from tapeloom.device.null import NullDrive
@@ -16,8 +18,9 @@ from tapeloom.device.virtual import VirtualDrive
 from tapeloom.errors import DeviceError, UsageError
 
 
-def test_the_example_of_the_package() -> None:
-    result = doctest.testmod(tapeloom.device)
+@pytest.mark.parametrize("module", [tapeloom.device, softdrive, vlib])
+def test_the_examples(module: ModuleType) -> None:
+    result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0
 

@@ -118,6 +118,7 @@ class TestAlone:
 
     def test_without_one_it_has_no_name_until_it_is_called(self, alone: StDrive, control: Control) -> None:
         control.fail(0, READ_ATTRIBUTE, key=5, asc=0x20, times=9)
+        assert alone.fed_by_hand
         assert (alone.loaded, alone.cartridges()) == (None, [UNNAMED])
         alone.load("R1-0001")
         assert alone.loaded == UNNAMED

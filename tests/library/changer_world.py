@@ -8,7 +8,7 @@ from tapeloom.library import layout
 from tapeloom.library.contract import Element, Kind
 from tapeloom.library.scsi import Answer
 
-ADDRESSES = {Kind.TRANSPORT: (1, 1), Kind.SLOT: (1024, 500), Kind.MAIL: (2048, 2), Kind.BAY: (256, 2)}
+ADDRESSES = {Kind.TRANSPORT: (1, 1), Kind.SLOT: (1024, 500), Kind.IMPORT_EXPORT: (2048, 2), Kind.BAY: (256, 2)}
 CHECK = 2
 
 
@@ -44,7 +44,7 @@ class Robot:
             case 0x12:
                 return Answer(bytes([self.kind, 0x80, 5, 2, 31, 0, 0, 2]) + b"ACME    ROBOT           0001")
             case 0x1A:
-                order = (Kind.TRANSPORT, Kind.SLOT, Kind.MAIL, Kind.BAY)
+                order = (Kind.TRANSPORT, Kind.SLOT, Kind.IMPORT_EXPORT, Kind.BAY)
                 numbers = b"".join(n.to_bytes(2, "big") for kind in order for n in ADDRESSES[kind])
                 return Answer(bytes([23, 0, 0, 0, 0x1D, 18]) + numbers + bytes(2))
             case 0xB8:
@@ -57,7 +57,7 @@ class Robot:
         if cdb[6] & 1 and not self.serials:
             return sense(5, 0x24, 0x00)
         first, count = int.from_bytes(cdb[2:4], "big"), int.from_bytes(cdb[4:6], "big")
-        kind = {1: Kind.TRANSPORT, 2: Kind.SLOT, 3: Kind.MAIL, 4: Kind.BAY}[cdb[1] & 0x0F]
+        kind = {1: Kind.TRANSPORT, 2: Kind.SLOT, 3: Kind.IMPORT_EXPORT, 4: Kind.BAY}[cdb[1] & 0x0F]
         mine = [one for at, one in self.elements.items() if first <= at < first + count and one.kind is kind]
         if not cdb[6] & 1:
             mine = [replace(one, serial=None) for one in mine]

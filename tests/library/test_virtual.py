@@ -17,13 +17,14 @@ from tapeloom.errors import DeviceError, HeldError, NoMedium, UsageError
 from tapeloom.library import Kind, Library, open_library
 from tapeloom.library import virtual as module
 from tapeloom.library.bay import BayDrive, open_bay
+from tapeloom.timing import LTO9
 
 
-def opened(folder: Path, options: str = "drives=2&slots=6&mail=2&cartridges=3") -> Library:
+def opened(folder: Path, options: str = "drives=2&slots=6&import_export=2&cartridges=3") -> Library:
     return open_library(f"vlib:{folder / 'lib'}?{options}", name="L1")
 
 
-def drive(library: Library, folder: Path, bay: int, **options: int) -> BayDrive:
+def drive(library: Library, folder: Path, bay: int, **options: int | str) -> BayDrive:
     more = "".join(f"&{key}={value}" for key, value in options.items())
     magazine = library.magazine(library.bay(bay).address)
     return open_bay(f"vlib:{folder / 'lib'}?bay={bay}{more}", name=f"R{bay + 1}", magazine=magazine)
@@ -55,6 +56,7 @@ def test_a_drive_in_a_bay(tmp_path: Path) -> None:
         buffer = bytearray(8192)
         assert device.read_into(buffer) == 5000
         assert not device.makes_cartridges
+        assert not device.fed_by_hand
         with pytest.raises(UsageError, match="import/export slots"):
             device.new_cartridge("X")
         with pytest.raises(NoMedium, match="there is no cartridge X"):
@@ -98,8 +100,24 @@ def test_troubles_of_a_drive(tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="input or output failed"):
             device.write(b"two" * 1000)
     assert where(library) == HOME
-    with pytest.raises(UsageError, match="has these options: bay, fail_write"):
+    with pytest.raises(UsageError, match="has no option 'nonsense'; it has bay, model, rate, "):
         drive(library, tmp_path, 0, nonsense=1)
+
+
+def test_a_model_of_a_drive(tmp_path: Path) -> None:
+    """What is in it already takes no time, the rest what it takes in any drive of that model."""
+    library = opened(tmp_path)
+    library.bring(library.bay(0).address, "V00003L9")
+    with drive(library, tmp_path, 0, model="lto9", time="simulated") as device:
+        assert (device.loaded, device.simulated_seconds) == ("V00003L9", 0.0)
+        device.load("V00001L9")
+        assert device.simulated_seconds == pytest.approx(LTO9.mount)
+        device.write(bytes(1 << 20))
+        device.write_filemarks()
+        counts = device.model_counts()
+        assert counts is not None
+        assert (counts.bytes, counts.filemarks) == (1 << 20, 1)
+    assert where(library) == HOME
 
 
 def test_cartridges_come_and_go(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def two_readers(vault: Vault, mine: str, others: str) -> None:  # noqa: F811
 
 
 def retire(world: World, drive: str) -> list[str]:
-    """What `volumes --retire` does to all volumes of a drive."""
+    """What `retire` does to all volumes of a drive."""
     lost = labels(world, drive)
     with Catalog.open(world.state) as catalog:
         for label in lost:

@@ -17,6 +17,7 @@ from tapeloom.ops.preparing import Request
 from tapeloom.ops.restore import plan_restore, restore_as_asked
 from tapeloom.seal import KeyRing, new_key_file
 from tapeloom.volume.header import Level
+from tapeloom.volume.waiting import Waiting
 
 
 @dataclass
@@ -167,8 +168,8 @@ def test_from_another_copy(week: Week, capsys: pytest.CaptureFixture[str]) -> No
 def test_where_the_tapes_are_away_all_is_as_it_was(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
     (week.world.folder / "tapes").rename(week.world.folder / "away")
     week.index(0).unlink()
-    status, _, said = week.says(capsys, "files", str(week.items[0].id))
-    assert status != 0
+    status, _, said = week.says(capsys, "files", str(week.items[0].id), "--no-wait")
+    assert status == 3
     said = " ".join(said.split())
     assert "cannot be brought back from tape" in said
     assert "has no file index here" in said
@@ -179,6 +180,46 @@ def test_where_the_tapes_are_away_all_is_as_it_was(week: Week, capsys: pytest.Ca
     assert result.exit_status == 0
     (week.world.folder / "data" / "D1" / "new").write_bytes(b"newer")
     assert snapshot(week.world.folder / "out").keys() == snapshot(week.world.folder / "data" / "D1").keys()
+
+
+def test_one_that_lies_in_no_drive_is_waited_for(
+    week: Week, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `files` and `find` as by a restore: what is wanted is said, and brought."""
+    monkeypatch.setitem(Waiting.__init__.__kwdefaults__, "look_seconds", 0.01)
+    folder, away = week.world.folder / "tapes", week.world.folder / "away"
+    said: list[str] = []
+
+    def heard(line: str) -> None:
+        said.append(line)
+        away.rename(folder / "R1" / "R1-0001.index")
+
+    monkeypatch.setattr("tapeloom.cli.attending.say", heard)
+    for name in ("R2", "R3"):
+        (folder / name / f"{name}-0001.index").unlink()
+    for words in (("files", str(week.items[0].id)), ("files", "D1", "--state"), ("find", "file-3")):
+        (folder / "R1" / "R1-0001.index").rename(away)
+        week.index(0).unlink()
+        status, listed, _ = week.says(capsys, *words)
+        assert (status, "file-3" in listed, away.exists()) == (0, True, False)
+    assert len(said) == 3
+    assert all(line.startswith("Waiting: volume R1-0001 is ") and "drive R1: there is no" in line for line in said)
+
+
+@pytest.mark.parametrize("week", ["clear"], indirect=True)
+def test_one_that_lies_in_no_drive_is_not_waited_for(week: Week, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("R1", "R2", "R3"):
+        (week.world.folder / "tapes" / name / f"{name}-0001.index").rename(week.world.folder / name)
+    week.index(0).unlink()
+    for words, ends in (
+        (("files", str(week.items[0].id)), 3),
+        (("files", "D1", "--state"), 3),
+        (("find", "file-3"), 1),
+    ):
+        status, _, said = week.says(capsys, *words, "--no-wait")
+        assert status == ends, said
+        assert "cannot be brought back from tape" in " ".join(said.split())
+        assert "drive R1: there is no cartridge R1-0001" in " ".join(said.split())
 
 
 def test_the_index_of_another_object_is_not_put_there(week: Week, capsys: pytest.CaptureFixture[str]) -> None:

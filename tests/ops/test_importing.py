@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from random import Random
 
@@ -12,6 +13,7 @@ from import_world import DRIVES, ImportWorld, canonical, differences, tables
 from ops_world import flip, place_in_file
 
 from tapeloom.catalog import VolumeState
+from tapeloom.ops.mounts import open_configured
 from tapeloom.volume.header import Header, Kind, Level
 
 
@@ -49,6 +51,28 @@ def test_all_at_once(world: ImportWorld) -> None:
     after = canonical(world.state)
     assert differences(before, after) == []
     assert after["untold"] == {max(before["jobs"])}, "only of the last one no later one tells the end"
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_clock_that_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scan: bool) -> None:
+    """What was written last counts, whatever time it was then."""
+    world, day, now = ImportWorld(tmp_path), 86_400 * 10**9, time.time_ns
+    world.configure_drives()
+    world.data("D3", 150_000)
+    for back in range(3):
+        monkeypatch.setattr(time, "time_ns", lambda back=back: now() - back * day)
+        assert world.backup(["alone"]).exit_status == 0
+    before = canonical(world.state)
+    world.lose_state()
+    world.import_(scan=scan)
+    after = canonical(world.state)
+    last = min(before["jobs"])
+    assert after["untold"] == {last}
+    told = [id for id, row in before["objects"].items() if row["job"] != last]
+    assert [after["objects"][id] for id in told] == [before["objects"][id] for id in told]
+    assert {id: row for id, row in after["jobs"].items() if id != last} == {
+        id: row for id, row in before["jobs"].items() if id != last
+    }
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -173,6 +197,22 @@ def test_one_is_damaged(world: ImportWorld, what: str, label: str) -> None:
         found = differences(before, canonical(world.state))
         assert all(is_of(one, volume.id, before) for one in found), found
         assert any(one.startswith("damages" if what == "data" else "receipts") for one in found)
+        scanned = canonical(world.state)["receipts"]
+        world.import_()  # by the tables, which may speak of a block more
+        again = canonical(world.state)["receipts"]
+        assert {key: again.get(key) for key in scanned} == scanned
+
+
+def test_one_that_was_asked_for_and_names_nothing(world: ImportWorld) -> None:
+    """It is there, and its row says what is wrong with it."""
+    with open_configured(world.config, "R3") as device:
+        device.load("R3-0006")
+        device.write(bytes(5000))
+    world.lose_state()
+    result = world.import_("R3-0006", "R3-0005")
+    assert [(row.cartridge, row.why is None) for row in result.volumes] == [("R3-0005", True), ("R3-0006", False)]
+    assert ("names no volume" in str(result.volumes[1].why), result.exit_status) == (True, 1)
+    assert world.import_("R3-0006").exit_status == 3
 
 
 def blocks_on(catalog: dict[str, dict], volume: object) -> set[tuple[str, int, int]]:

@@ -196,21 +196,13 @@ def test_a_volume_that_was_put_into_a_library(world: World) -> None:
     assert world.sequence("D1")
 
 
-class Fed(HandFed):
-    def __enter__(self) -> Fed:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
 class Person:
     """Puts these cartridges into a drive, one after another; `asked` is what he was told."""
 
     def __init__(self, *names: str):
         self.names = list(names)
         self.asked: list[Asked] = []
-        self.drive: Fed | None = None
+        self.drive: HandFed | None = None
 
     def __call__(self, asked: Asked) -> bool:
         self.asked.append(asked)
@@ -235,8 +227,8 @@ def by_hand(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pers
     assert world.backup().exit_status == 0
     people: list[Person] = []
 
-    def opening(config: object, name: str) -> Fed:
-        device = Fed(open_configured(config, name))  # type: ignore[arg-type]
+    def opening(config: object, name: str) -> HandFed:
+        device = HandFed(open_configured(config, name))  # type: ignore[arg-type]
         people[-1].drive = device
         if people[-1].names and people[-1].names[0] != "nothing":
             device.insert(people[-1].names.pop(0))

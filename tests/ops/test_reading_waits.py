@@ -145,7 +145,7 @@ def test_what_no_copy_gives_now_is_waited_for(spanning: World, operator: Operato
 
 
 def test_who_does_not_wait_is_told_what_is_wanted(spanning: World, operator: Operator) -> None:
-    with pytest.raises(VolumeWanted, match="volume R1-0001 is wanted: drive R1: there is no cartridge") as caught:
+    with pytest.raises(VolumeWanted, match="volume R1-0001 is not there: drive R1: there is no cartridge") as caught:
         restore(spanning.config, "D1", spanning.folder / "out", copy="A")
     assert caught.value.exit_status == 3
 
@@ -176,4 +176,4 @@ def test_a_cartridge_that_was_taken_away_comes_back(spanning: World, operator: O
 def test_a_verification_that_does_not_wait_names_what_is_wanted(spanning: World, operator: Operator) -> None:
     result = verify(spanning.config, "D1")
     assert result.exit_status == 1
-    assert [one.split(" is wanted")[0] for one in result.wanted] == [f"volume R1-000{n}" for n in (1, 2, 3)]
+    assert [one.split(" is not there")[0] for one in result.wanted] == [f"volume R1-000{n}" for n in (1, 2, 3)]

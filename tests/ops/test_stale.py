@@ -136,7 +136,7 @@ def test_a_retired_volume_is_not_waited_for(once: World) -> None:
     for path in (once.folder / "tapes" / "R1").glob("R1-0001.*"):
         path.rename(once.folder / path.name)
     result = once.backup()
-    assert "--retire R1-0001" in (result.agents[0].why or "")
-    assert main(["-c", str(once.file), "volumes", "--retire", "R1-0001"]) == 0
+    assert "`tapeloom retire R1-0001 --reason lost`" in (result.agents[0].why or "")
+    assert main(["-c", str(once.file), "retire", "R1-0001", "--reason", "lost", "--yes"]) == 0
     assert once.backup().exit_status == 0
     assert once.object("D1").copies[0].volumes == ("R1-0002",)

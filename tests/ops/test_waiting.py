@@ -126,5 +126,5 @@ def test_who_is_not_patient_fails_and_names_the_volume(world: World, by_hand: di
     with open_backup(world.config, patient=False) as job:
         result = job.run()
     (end,) = [one for one in result.agents if one.drive == "R1"]
-    assert end.why == "R1 waits for a blank cartridge of pool default"
+    assert end.why == "nothing was written: there is no blank cartridge of pool default for drive R1"
     assert snapshot(world.restored("D1", copy="M1")) == snapshot(world.folder / "data" / "D1")

@@ -14,6 +14,7 @@ class HandFed:
     """Around a drive with a stack, whose names only the operator sees."""
 
     makes_cartridges = False
+    fed_by_hand = True
 
     def __init__(self, inner: Device):
         self.inner = inner
@@ -61,3 +62,9 @@ class HandFed:
 
     def close(self) -> None:
         self.inner.close()
+
+    def __enter__(self) -> HandFed:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

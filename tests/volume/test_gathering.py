@@ -57,7 +57,7 @@ def test_golden_volume_that_tells() -> None:
     found = found_on(told.tape)
     assert (found.id, found.label, found.way, found.left) == (VOLUME, "W-0001", "tables", None)
     assert blocks(found) == {FIRST: [(0, 3)], SECOND: [(0, 4)]}
-    assert [said.rows["objects"] for said in found.said][-1] == ended()
+    assert [said["objects"] for said in found.said][-1] == ended()
     assert (found.end_position, found.behind) == (len(told.tape), 0)
 
 

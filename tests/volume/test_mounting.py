@@ -262,7 +262,7 @@ def test_a_virtual_drive_whose_cartridge_was_taken_away_says_so_at_once(bench: B
     bench.mount(bench.stack)
     bench.catalog.set_volume_state(bench.catalog.volume("R1-0001").id, VolumeState.RETIRED)
     bench.catalog.add_volume(new_id(), label="GONE", drive="R1", cartridge="GONE", block_bytes=16384, pool="daily")
-    with pytest.raises(NoMedium, match="volumes --retire GONE") as caught:
+    with pytest.raises(NoMedium, match="`tapeloom retire GONE --reason lost`") as caught:
         bench.mount(bench.stack)
     assert not isinstance(caught.value, VolumeWanted)
 

@@ -78,7 +78,7 @@ class ToldVolume:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """All that one volume's records tell: of each row the last that is told. `begun`: the job that a copy belongs to,
+    """All that one volume's records tell: of each row what stands last on tape. `begun`: the job a copy belongs to,
     by its object, its agent and the job that wrote it then."""
 
     jobs: tuple[ToldJob, ...]
@@ -93,8 +93,8 @@ def told_by(found: Found) -> Told:
     unfit: list[object] = []
 
     def each(kind: str, made: Callable[[Row], T]) -> Iterable[T]:
-        for said in sorted(found.said, key=lambda one: one.at):
-            for row in said.rows.get(kind, ()):
+        for said in found.said:
+            for row in said.get(kind, ()):
                 try:
                     yield made(row)
                 except (KeyError, TypeError, ValueError, AttributeError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def drives(file: Path, json_wanted: bool) -> int:
     """List the drives: what they are, what is in them, and what they tell of their health.
 
-    No cartridge moves. A drive that a job has is left to it.
+    No cartridge moves. A drive that a job has is left to it; one that hangs is named, and not waited for.
     """
     from tapeloom import kept
     from tapeloom.ops.drives import drives as all_drives
@@ -62,7 +62,8 @@ def _put(rows: list[DriveRow]) -> None:
     put_section("Warnings", [f"{row.name}, {_when(row)}: {one.sentence}" for row in rows for one in row.flags])
     put_section("Their lives", [line for row in rows if (line := _life(row))])
     put_section("Held", [row.held for row in rows if row.held])
-    put_section("Failed", [row.trouble for row in rows if row.trouble])
+    put_section("Hanging", [row.trouble for row in rows if row.trouble and row.hung])
+    put_section("Failed", [row.trouble for row in rows if row.trouble and not row.hung])
 
 
 def _when(row: DriveRow) -> str:

@@ -3,7 +3,7 @@
 ======  ==================================================================
 0       all well
 1       some objects or copies are not
-2       wrong use: of the command line, or mistakes in the file
+2       wrong use: of the command line, names that nothing has with it, or mistakes in the file
 3       nothing done
 130     interrupted (128 + SIGINT), 141: nobody read the output (128 + SIGPIPE)
 ======  ==================================================================
@@ -40,6 +40,11 @@ def begun() -> None:
     context = click.get_current_context(silent=True)
     if context is not None:
         context.meta[_BEGUN] = True
+
+
+def has_begun() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_BEGUN))
 
 
 def key_files(verb: F) -> F:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tapeloom.cli.attending import may_not_wait, waiting_told
 from tapeloom.cli.endings import SOME, WELL, key_files, sentence
 from tapeloom.cli.moments import moment
 from tapeloom.cli.options import as_json, called
 from tapeloom.cli.screen import counted, local_time, say, short_id
-from tapeloom.errors import NotFound, UsageError
+from tapeloom.errors import NotFound, RestoreError, UsageError
 
 if TYPE_CHECKING:
     from tapeloom.config import Config
+    from tapeloom.ops.fetching import FromTape
     from tapeloom.ops.finding import Search
     from tapeloom.seal import KeyRing
 
@@ -29,6 +31,7 @@ _null = click.option("-0", "--null", is_flag=True, help="Paths alone, as they ar
 @click.option("--at", metavar="TIME", callback=moment, help="The state of that time, as `restore --at` gives it.")
 @_null
 @key_files
+@may_not_wait
 @as_json("the entries, as a list")
 @click.pass_obj
 def files(
@@ -39,6 +42,7 @@ def files(
     at: int | None,
     null: bool,
     keys: tuple[Path, ...],
+    no_wait: bool,
     json_wanted: bool,
 ) -> None:
     """List the entries of an object or of a state: mode, size, time, path.
@@ -65,7 +69,7 @@ def files(
     ring = _ring(config, keys)
     with (
         Catalog.open(config.server.state, readonly=True) as catalog,
-        FromTape(config, catalog, ring, say) as tapes,
+        FromTape(config, catalog, ring, say, waiting_told(no_wait)) as tapes,
     ):
         if state or at is not None:
             chain = find_chain(catalog, name, at=at)
@@ -78,7 +82,8 @@ def files(
         index = open_index(catalog, item, ring, tapes)
     if index is None:
         whole = called("cat", short_id(item.id))
-        raise NotFound(f"object {item.id} of {item.source} has no file index here; {whole} and `tar t` read it whole")
+        kind = RestoreError if item.id in tapes.missed else NotFound
+        raise kind(f"object {item.id} of {item.source} has no file index here; {whole} and `tar t` read it whole")
     with index:
         each = (Found(item, entry) for entry in entries(index, wanted))
         put_found(each, json_wanted=json_wanted, null=null, with_object=False)
@@ -95,6 +100,7 @@ def files(
 @click.option("--versions", is_flag=True, help="All versions of each path, and when it was deleted; the newest first.")
 @_null
 @key_files
+@may_not_wait
 @as_json("what was found, as a list")
 @click.pass_obj
 def find(
@@ -106,6 +112,7 @@ def find(
     versions: bool,
     null: bool,
     keys: tuple[Path, ...],
+    no_wait: bool,
     json_wanted: bool,
 ) -> int:
     """Find files in the newest state of each source, and the object that holds each.
@@ -127,22 +134,22 @@ def find(
     ring = _ring(config, keys)
     with (
         Catalog.open(config.server.state, readonly=True) as catalog,
-        FromTape(config, catalog, ring, say) as tapes,
+        FromTape(config, catalog, ring, say, waiting_told(no_wait)) as tapes,
     ):
         search = Search(catalog, wanted, ring, source=source, tapes=tapes)
         found = search.versions(at) if versions else search.deleted(at) if deleted else search.newest(at)
         put_found(found, json_wanted=json_wanted, null=null, with_object=True)
-    return _conclude(search)
+    return _conclude(search, tapes)
 
 
-def _conclude(search: Search) -> int:
-    """Says what could not be searched."""
+def _conclude(search: Search, tapes: FromTape) -> int:
+    """Says what could not be searched, but for what `tapes` have said."""
     if search.unindexed:
         say(f"{counted(search.unindexed, 'object')} without a file index not searched")
     meta = click.get_current_context().meta
     for why in dict.fromkeys(sentence(error, meta) for error in search.failures):
         say(why)
-    return SOME if search.failures else WELL
+    return SOME if search.failures or tapes.missed else WELL
 
 
 def _ring(config: Config, files: Sequence[Path]) -> KeyRing:

@@ -11,13 +11,12 @@ import click
 from tapeloom.cli.confirming import asks_first, confirm, confirm_by_name, there_is_a_terminal
 from tapeloom.cli.options import as_json
 from tapeloom.cli.screen import put, put_json, say
-from tapeloom.errors import NotFound, UsageError
+from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Volume
-    from tapeloom.config import Config
 
-_drive = click.option("--drive", metavar="DRIVE", help="Which drive; needed where there is more than one.")
+_drive = click.option("--drive", metavar="DRIVE", help="Which drive; needed where more than one can be meant.")
 _pool = click.option("--pool", metavar="POOL", help="Whose jobs write it; where none is named: default.")
 _barcode = click.option("--barcode", metavar="TEXT", help="What stands on the cartridge; a library knows it.")
 
@@ -47,7 +46,7 @@ def label(
     one, and what is not blank, are labelled only after a question.
     """
     from tapeloom import kept
-    from tapeloom.ops.labelling import checked_pool, chosen_drive, never, open_labelling
+    from tapeloom.ops.labelling import checked_pool, labelling_drives, never, open_labelling
 
     if (barcode is not None or overwrite_foreign) and len(names) != 1:
         raise UsageError("--barcode and --overwrite-foreign are for one VOLUME that is named")
@@ -65,7 +64,10 @@ def label(
         if len(cartridges) > 1:
             confirm(f"Label what is blank of {', '.join(cartridges)}, for pool {wanted}?", yes)
 
-    with open_labelling(config, chosen_drive(config, drive), wanted) as labelling:
+    drives = labelling_drives(config, drive, names)
+    with open_labelling(config, drives, wanted) as labelling:
+        if len(drives) > 1:
+            say(f"Drive {labelling.device.name} of library {labelling.where.home} is free: it is used.")
         if names:
             allow = may_overwrite if overwrite_foreign else never
             done = [labelling.named(name, barcode, allow) for name in names]
@@ -109,7 +111,7 @@ def relabel(
     wanted = checked_pool(config, pool or old.pool)
     where = chosen_drive(config, drive, old.home)
     confirm(f"Overwrite volume {old.label} in drive {where} with a new label? That is not taken back.", yes)
-    with open_labelling(config, where, wanted) as labelling:
+    with open_labelling(config, [where], wanted) as labelling:
         done = labelling.anew(old, name, old.barcode if barcode is None else barcode)
     _put([done], json_wanted)
 
@@ -119,48 +121,26 @@ def relabel(
 @_drive
 @click.pass_obj
 def load(file: Path, volume: str | None, drive: str | None) -> None:
-    """Put VOLUME into the drive, or what is there, and say by its label what it is."""
-    from tapeloom import _kernel, kept
-    from tapeloom.ops.labelling import chosen_drive
-    from tapeloom.ops.mounts import open_configured
-    from tapeloom.volume.recognizing import found_to_be, inside, read_label
+    """Put VOLUME into the drive, or what is there, and say by its label what it is.
 
-    config = kept.config(file)
-    known = None if volume is None else _known(config, volume)
-    where = chosen_drive(config, drive, None if known is None else known.home)
-    with open_configured(config, where) as device:
-        device.load(known.cartridge if known else volume)
-        start = read_label(device, crc=_kernel.crc32c)
-        here = inside(device)
-        if known is not None and (start is None or start.volume != known.id):
-            raise NotFound(f"{here} {found_to_be(start)}, and not volume {known.label} ({known.id})")
-        put(f"{here} {found_to_be(start)}")
+    A drive that somebody feeds by hand keeps it. A library takes it back to its slot: `mount` brings it to stay.
+    """
+    from tapeloom import kept
+    from tapeloom.ops.loading import load as put_in
+
+    put(put_in(kept.config(file), volume, drive))
 
 
 @click.command()
 @_drive
 @click.pass_obj
 def unload(file: Path, drive: str | None) -> None:
-    """Take out what is in the drive."""
+    """Take out what is in the drive. In a library it goes to its slot, as by `unmount`."""
     from tapeloom import kept
-    from tapeloom.ops.labelling import chosen_drive
-    from tapeloom.ops.mounts import open_configured
+    from tapeloom.ops.loading import unload as take_out
 
-    config = kept.config(file)
-    with open_configured(config, chosen_drive(config, drive)) as device:
-        inside = device.loaded
-        device.unload()
-        put(f"drive {device.name} is empty now; {inside} was in it" if inside else f"drive {device.name} is empty")
-
-
-def _known(config: Config, name: str) -> Volume | None:
-    from tapeloom.catalog import Catalog
-
-    try:
-        with Catalog.open(config.server.state, readonly=True) as catalog:
-            return catalog.volume(name)
-    except NotFound:
-        return None
+    name, cartridge = take_out(kept.config(file), drive)
+    put(f"drive {name} is empty" if cartridge is None else f"drive {name} is empty now; {cartridge} was in it")
 
 
 def _put(volumes: list[Volume], json_wanted: bool) -> None:

@@ -43,11 +43,14 @@ def inventory(file: Path, name: str | None, scan: bool, empty: bool, json_wanted
 @click.option("--drive", metavar="DRIVE", help="Into this one; without it: into one that is free.")
 @click.pass_obj
 def mount(file: Path, name: str, drive: str | None) -> None:
-    """Bring a volume, or a cartridge by its barcode, from its slot into a drive of its library."""
+    """Bring a volume, or a cartridge by its barcode, from its slot into a drive of its library, where it stays.
+
+    Its label is not looked at: `load` does that.
+    """
     from tapeloom import kept
     from tapeloom.ops.shelves import mount as bring
 
-    cartridge, into, library = bring(kept.config(file), name, drive)
+    cartridge, into, library = bring(kept.config(file), name, drive, away=put)
     put(f"{cartridge} is in drive {into} of library {library}")
 
 
@@ -84,6 +87,7 @@ def import_export(
 ) -> None:
     """Show the import/export slots of a library, or bring cartridges in or out through them."""
     from tapeloom import kept
+    from tapeloom.library import Kind
     from tapeloom.ops import shelves
     from tapeloom.ops.libraries import library_named
 
@@ -95,23 +99,23 @@ def import_export(
         raise UsageError(f"what is to become of {', '.join(names)}? --out brings them to the import/export slots")
     config = kept.config(file)
     opened = library_named(config, library)
-    barcodes = [shelves.cartridge_of(config, name) for name in names]
     if outwards:
+        barcodes = [shelves.cartridge_of(config, name)[0] for name in names]
         confirm(f"Bring {', '.join(barcodes)} out of library {opened.name}?", yes)
-    moved: list[tuple[Element, Element]] = []
-    begun()
+
+    def moved(origin: Element, target: Element) -> None:
+        begun()
+        if not json_wanted:
+            put(f"{origin.barcode or 'a cartridge'}: {origin.shown} -> {target.shown}")
+
     if blank:
         shelves.put_blank(opened, blank)
-    try:
-        if inwards:
-            moved += shelves.take_in(opened)
-        if outwards:
-            shelves.take_out(opened, barcodes, lambda *one: moved.append(one))
-    finally:
-        if not json_wanted:
-            for origin, target in moved:
-                put(f"{origin.barcode or 'a cartridge'}: {origin.shown} -> {target.shown}")
-    found = [one for one in shelves.shelved(config, opened.name) if one.element.kind == "mail"]
+        begun()
+    if inwards:
+        shelves.take_in(opened, moved)
+    if outwards:
+        shelves.take_out(config, opened, names, moved)
+    found = [one for one in shelves.shelved(config, opened.name) if one.element.kind is Kind.IMPORT_EXPORT]
     if json_wanted:
         put_json([one.as_json() for one in found])
     elif not (inwards or outwards):

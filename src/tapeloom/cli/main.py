@@ -15,8 +15,10 @@ from typing import Any, Final, NoReturn
 import click
 
 import tapeloom
+from tapeloom import news
 from tapeloom.cli.endings import WELL, WRONG_USE, ending
 from tapeloom.cli.options import FILE_DEFAULT
+from tapeloom.cli.screen import say
 
 VERBS: Final = {
     "init": "setting_up",
@@ -102,7 +104,7 @@ class Verbs(click.Group):
 def tapeloom_command(ctx: click.Context, file: Path) -> None:
     """Weaves many data streams onto tape, and unweaves them again.
 
-    Exit status: 0 all well, 1 some objects or copies are not, 2 wrong use, 3 nothing done.
+    Exit status: 0 all well, 1 some objects or copies are not, 2 wrong use or an unknown name, 3 nothing done.
     """
     ctx.obj = file
 
@@ -131,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit status. Raises nothing."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     _open_outputs()
+    news.listener = say
     meta: dict[str, Any] = {}
     try:
         if not words:

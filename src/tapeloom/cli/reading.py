@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from tapeloom.cli.attending import may_not_wait, waiting_told
-from tapeloom.cli.endings import begun, key_files
+from tapeloom.cli.endings import begun, has_begun, key_files
 from tapeloom.cli.moments import moment
 from tapeloom.cli.options import as_json, called, one_copy, refuse_both
 from tapeloom.cli.screen import bounded, counted, duration, local_time, put_json, put_text, say, short_id, size
@@ -127,9 +127,16 @@ def restore(
         _dry_run(plan, target, changes, json_wanted)
         return 0
     begin = time.monotonic()
-    with _bar() as on_open, _told_of_others(config, wanted):
+    with _bar() as on_open, _told_of_others(config, wanted), _told_what_is_missing("restored"):
         if onto is not None:
-            result = op.restore_onto(config, wanted, onto, replace=existing == "replace", waiting=waiting_told(no_wait))
+            result = op.restore_onto(
+                config,
+                wanted,
+                onto,
+                replace=existing == "replace",
+                on_open=on_open,
+                waiting=waiting_told(no_wait),
+            )
         else:
             result = op.restore_as_asked(
                 config,
@@ -205,7 +212,8 @@ def cat(
     from tapeloom.ops.preparing import Request
 
     config = kept.config(file)
-    with _told_of_others(config, Request(name, copy=copy, volume=volume, partial=partial)):
+    wanted = Request(name, copy=copy, volume=volume, partial=partial)
+    with _told_of_others(config, wanted), _told_what_is_missing("written out"):
         result = op.cat(
             config,
             name,
@@ -214,6 +222,7 @@ def cat(
             volume=volume,
             partial=partial,
             keys=keys,
+            on_open=lambda stage, reading: begun(),
             waiting=waiting_told(no_wait),
         )
     _say_faults(result, _not_asked(result.object, copy, volume))
@@ -263,6 +272,17 @@ def _bar() -> Iterator[OnOpen]:
 
         yield on_open
         bar.end_stage()
+
+
+@contextmanager
+def _told_what_is_missing(done: str) -> Iterator[None]:
+    """A volume that was not there, and not waited for, leaves nothing done, or not all of it."""
+    try:
+        yield
+    except VolumeWanted as wanted:
+        if has_begun():
+            raise RestoreError(f"{wanted}; not all was {done}") from None
+        raise VolumeWanted(f"{wanted}; nothing was {done}", status=wanted.status) from None
 
 
 @contextmanager

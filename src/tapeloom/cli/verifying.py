@@ -125,12 +125,12 @@ def _by_reason(faults: Sequence[Fault]) -> list[str]:
     reasons: dict[str, list[Fault]] = {}
     for fault in faults:
         reasons.setdefault(fault.what, []).append(fault)
-    return [
-        str(same[0])
-        if len(same) == 1
-        else f"{counted(sum(one.where.blocks for one in same), 'block')} in {counted(len(same), 'stretch', 'stretches')} {what}"
-        for what, same in reasons.items()
-    ]
+    return [str(same[0]) if len(same) == 1 else f"{_stretches(same)} {what}" for what, same in reasons.items()]
+
+
+def _stretches(faults: Sequence[Fault]) -> str:
+    blocks = counted(sum(fault.where.blocks for fault in faults), "block")
+    return f"{blocks} in {counted(len(faults), 'stretch', 'stretches')}"
 
 
 def _as_json(result: VerifyResult) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from tapeloom.cli.listing import open_catalog
 from tapeloom.cli.options import as_json, called
 from tapeloom.cli.screen import counted, local_time, number, put_json, put_section, size
 from tapeloom.cli.tables import put_table
-from tapeloom.errors import UsageError
 
 if TYPE_CHECKING:
     from tapeloom.catalog import Volume
@@ -22,16 +21,14 @@ if TYPE_CHECKING:
 @click.command()
 @as_json("the volumes, as a list")
 @click.option("--all", "every", is_flag=True, help="Also those whose cartridge was written anew: they are gone.")
-@click.option("--retire", metavar="LABEL", help="First: no job goes on with this volume any more; it is still read.")
 @click.pass_obj
-def volumes(file: Path, json_wanted: bool, every: bool, retire: str | None) -> None:
+def volumes(file: Path, json_wanted: bool, every: bool) -> None:
     """List the volumes that jobs have written, in the order they were made.
 
+    `home` is the library that a volume belongs to, or the drive, where that stands alone; in JSON it is called `drive`.
     `expires` is when the pool's retention lets go of the last object; what is needed stays protected all the same, as
     `scratch --expired --dry-run` says.
     """
-    if retire is not None:
-        _retire(file, retire)
     from tapeloom import kept
     from tapeloom.ops.protecting import expiry
 
@@ -64,7 +61,7 @@ def volumes(file: Path, json_wanted: bool, every: bool, retire: str | None) -> N
     barcodes = any(one.barcode not in (None, one.cartridge) for one in found)
     put_table(
         (
-            *("volume", "pool", "drive", "cartridge"),
+            *("volume", "pool", "home", "cartridge"),
             *(("barcode",) if barcodes else ()),
             *("status", "made", "objects", "bytes", "end position", "expires"),
             *(("loads", "left", "errors") if memories else ()),
@@ -130,14 +127,3 @@ def _expires(at: int | None) -> str:
 def _reason(one: Volume) -> str:
     since = "" if one.state_at is None else f" since {local_time(one.state_at)}"
     return f"{one.label} is {one.state}{since}: {one.reason}"
-
-
-def _retire(file: Path, label: str) -> None:
-    from tapeloom import kept
-    from tapeloom.catalog import Catalog, VolumeState
-
-    with Catalog.open(kept.config(file).server.state) as catalog:
-        volume = catalog.volume(label)
-        if volume.state is VolumeState.SCRATCH:
-            raise UsageError(f"volume {label} is scratch: no job goes on with it, and nothing on it is counted on")
-        catalog.set_volume_state(volume.id, VolumeState.RETIRED)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from tapeloom import vlib
 from tapeloom.config.faults import Malformed, listed, nearest, quoted
+from tapeloom.softdrive import parse_options, split_options
 
 KINDS: Final = ("vtape", "vlib", "null", "memory")
 IN_FOLDERS: Final = ("vtape", "vlib")
@@ -17,7 +18,7 @@ PATTERN: Final = r"^((vtape|vlib):[^~?\x00]|(null|memory):(\?|$)|/dev/(?!st[0-9]
 
 
 class Device(NamedTuple):
-    """`kind` is empty for a path below /dev. `options` begins with a question mark, and is for the driver to judge."""
+    """`kind` is empty for a path below /dev. `options` begins with a question mark."""
 
     kind: str
     place: str
@@ -56,12 +57,15 @@ def check_path(text: str) -> str:
 
 def check_device(text: str) -> str:
     """A device as the file may have it; raises Malformed."""
-    kind, place, _ = split_device(text)
+    kind, place, options = split_device(text)
     if not kind and place.startswith("/dev/"):
         if re.match(r"/dev/st\d", place):
             meant = quoted(place.replace("/dev/st", "/dev/nst", 1))
             raise Malformed(f"{quoted(text)} rewinds the tape whenever it is closed", f"did you mean {meant}?")
         check_path(place)
+        if "?" in place:
+            meant = quoted(place.partition("?")[0])
+            raise Malformed(f"{quoted(text)}: a real drive has no options", f"did you mean {meant}?")
     elif ":" not in text:
         meant = f"{text}:" if text in KINDS else f"vtape:{text}"
         raise Malformed(f"{quoted(text)} does not say what kind of device it is", f"did you mean {quoted(meant)}?")
@@ -71,10 +75,12 @@ def check_device(text: str) -> str:
         raise Malformed(f"{quoted(kind + ':')} is not a kind of device", hint)
     elif kind in IN_FOLDERS:
         check_path(place)
-        if kind == "vlib":
-            _check_words(vlib.parse_bay, text)
     elif place:
         raise Malformed(f"{quoted(text)}: a {kind} device has no path", f"did you mean {quoted(kind + ':')}?")
+    if kind == "vlib":
+        _judge(text, vlib.parse_bay, text)
+    elif options:
+        _judge(text, parse_options, split_options(options[1:]), kind)
     return text
 
 
@@ -83,7 +89,7 @@ def check_changer(text: str) -> str:
     kind, place, _ = split_device(text)
     if kind == "vlib":
         check_path(place)
-        _check_words(vlib.parse_shape, text)
+        _judge(text, vlib.parse_shape, text)
         return text
     if not text.startswith("/dev/"):
         meant = f"vlib:{text}" if ":" not in text else None
@@ -98,8 +104,9 @@ def check_changer(text: str) -> str:
     return check_path(text)
 
 
-def _check_words(parse: Callable[[str], object], text: str) -> None:
+def _judge(text: str, parse: Callable[..., object], *arguments: object) -> None:
+    """Raises Malformed in the words of what cannot parse that."""
     try:
-        parse(text)
+        parse(*arguments)
     except ValueError as error:
-        raise Malformed(str(error)) from None
+        raise Malformed(f"{quoted(text)}: {error}") from None

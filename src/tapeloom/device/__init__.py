@@ -15,6 +15,6 @@ from __future__ import annotations
 
 from tapeloom.device.contract import UNNAMED, Device, Magazine, Position, Status
 from tapeloom.device.spec import open_drive
-from tapeloom.device.trouble import Trouble
+from tapeloom.softdrive import Trouble
 
 __all__ = ["UNNAMED", "Device", "Magazine", "Position", "Status", "Trouble", "open_drive"]

@@ -27,7 +27,7 @@ from tapeloom.errors import DeviceError, TapeloomError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MESSAGE_BYTES_MAX = 128 * 1024
 """Of what is said over the socket: a name, a list of cartridges. Blocks do not go that way."""
@@ -80,16 +80,21 @@ class Aside:
     ----------
     name : of the drive, as messages call it.
     serves : what the process shall open: see `tapeloom.device.asideserver`.
+    on_start : is given this as soon as the process runs, before that opens anything: `call` and `abandon` may be used
+        from then on, and nothing else before the constructor comes back.
 
     Raises
     ------
     TapeloomError : what opening the drive raised there.
-    DeviceError : the process could not be started.
+    DeviceError : the process could not be started, or was abandoned.
     """
 
-    def __init__(self, name: str, serves: dict[str, Any]):
+    def __init__(self, name: str, serves: dict[str, Any], *, on_start: Callable[[Aside], None] | None = None):
         self.name = name
+        self._made: Any = None
+        self._pidfd = -1
         self._asking = threading.Lock()
+        self._abandoning = threading.Lock()
         self._asking_since: tuple[str, float] | None = None
         self.facts: dict[str, Any] = {}
         self._regions: dict[int, object] = {}
@@ -103,20 +108,22 @@ class Aside:
                 for fd in fds:
                     broken.callback(os.close, fd)
                 self._process, self._socket = _start(name)
-                broken.callback(self._process.wait)
-                broken.callback(self._process.kill)
-                broken.callback(self._socket.close)
+                broken.callback(self._break_off)
                 self.pid = self._process.pid
                 self._pidfd = os.pidfd_open(self.pid)
                 fds.append(self._pidfd)
-                broken.callback(os.close, self._pidfd)
+                if on_start is not None:
+                    on_start(self)
                 self._hello(serves, [memory, *fds[:2]])
                 longest = self.facts.get("block_bytes_max", lib.TL_ASIDE_BOUNCE_BYTES)
                 made = lib.tl_aside_new(memory, *fds, self.facts["batch_max"], longest)
                 if not made:
                     raise DeviceError(f"drive {name}: {os.strerror(ffi.errno)}", errno=ffi.errno)
-                self._made = ffi.gc(made, lambda it: _free(it, fds))
-                broken.pop_all()
+                with self._abandoning:
+                    self._made = ffi.gc(made, lambda it: _free(it, fds))
+                    broken.pop_all()
+                    if self._given_up is not None:
+                        lib.tl_aside_abandon(self._made)
         self.ops = lib.tl_aside_ops(self._made)
         self.handle = ffi.cast("void *", self._made)
 
@@ -157,7 +164,7 @@ class Aside:
     def call(self) -> Call | None:
         """What it is doing for whoever asked it. None: nothing."""
         since = ffi.new("int64_t *")
-        number = lib.tl_aside_in_call(self._made, since)
+        number = lib.TL_ASIDE_NOTHING if self._made is None else lib.tl_aside_in_call(self._made, since)
         if number != lib.TL_ASIDE_NOTHING:
             return Call(_NAMES[number], (time.monotonic_ns() - since[0]) / 1e9)
         asking = self._asking_since
@@ -166,22 +173,28 @@ class Aside:
     def abandon(self) -> None:
         """Kills the process, and makes whoever waits for it come back with a failure: at once, but from a call with
         blocks in shared memory only when the process is gone. From any thread."""
-        call = self.call
-        if self._given_up is None:
-            self._given_up = (
-                f"drive {self.name} has not come back from a {call.what} for {call.seconds:.0f} s: its process "
-                f"{self.pid} was killed"
-                if call
-                else f"the process of drive {self.name} (pid {self.pid}) was killed"
-            )
-        self._kill()
-        lib.tl_aside_abandon(self._made)
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        with self._abandoning:
+            if self._closed:
+                return
+            call = self.call
+            if self._given_up is None:
+                self._given_up = (
+                    f"drive {self.name} has not come back from a {call.what} for {call.seconds:.0f} s: its process "
+                    f"{self.pid} was killed"
+                    if call
+                    else f"the process of drive {self.name} (pid {self.pid}) was killed"
+                )
+            self._kill()
+            if self._made is not None:
+                lib.tl_aside_abandon(self._made)
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def gone(self, seconds: float = 0.0) -> bool:
         """Waits so long for the process to be gone. False: it is not, and after `abandon` that means that it is stuck
         in the kernel: its drive stays reserved, and what it may still read or write must not be used again."""
+        if self._made is None:
+            return self._has_ended(seconds)
         return bool(lib.tl_aside_gone(self._made, round(seconds * 1000)))
 
     @property
@@ -226,15 +239,42 @@ class Aside:
             raise untold
 
     def _hello(self, serves: dict[str, Any], fds: Sequence[int]) -> None:
+        self._asking_since = "call to open it", time.monotonic()
         try:
             self._send({"serve": serves, "as": sys.orig_argv, "drive": self.name}, fds)
             self._receive()
         except _SilenceError:
+            if self._given_up is not None:
+                self.gone(_DEATH_SECONDS)
+                raise DeviceError(f"{self.ended}", status=Status.ERR_IO, errno=errno.EIO) from None
             status = self._process.wait(_GOODBYE_SECONDS)
             raise DeviceError(
                 f"drive {self.name}: the process that was to drive it ended at once, with status {status}: "
                 f"{sys.executable} cannot run tapeloom"
             ) from None
+        finally:
+            self._asking_since = None
+
+    def _break_off(self) -> None:
+        """The constructor fails: the process ends, and nobody can abandon it any more. One that is stuck is left
+        behind."""
+        with self._abandoning:
+            self._closed = True
+        self._socket.close()
+        self._process.kill()
+        self._has_ended(_DEATH_SECONDS)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+    def _has_ended(self, seconds: float) -> bool:
+        """What `gone` says, before there is a table to ask."""
+        from subprocess import TimeoutExpired
+
+        try:
+            self._process.wait(seconds)
+        except TimeoutExpired:
+            return False
+        return True
 
     def _send(self, message: dict[str, Any], fds: Sequence[int]) -> None:
         try:
@@ -256,7 +296,7 @@ class Aside:
         return answer
 
     def _silent(self) -> DeviceError:
-        if not hasattr(self, "_made"):
+        if self._made is None:
             return _SilenceError()
         self.gone(_DEATH_SECONDS)  # its socket ends a little sooner than the process itself
         what = f"drive {self.name}"

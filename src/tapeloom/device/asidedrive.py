@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from tapeloom.device.aside import Aside
 from tapeloom.device.native import NativeDrive
 
 if TYPE_CHECKING:
-    from tapeloom.device.trouble import Trouble
+    from tapeloom.softdrive import Trouble
 
 
 _LOOK_SECONDS = 0.005
@@ -22,11 +23,20 @@ class AsideDrive(NativeDrive):
 
     aside: Aside
 
-    def __init__(self, spec: str, *, name: str, trouble: Trouble | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        spec: str,
+        *,
+        name: str,
+        trouble: Trouble | None = None,
+        on_aside: Callable[[Aside], None] | None = None,
+        **options: Any,
+    ) -> None:
         serves = {"spec": spec, "name": name, "trouble": asdict(trouble) if trouble else None, **options}
-        self.aside = Aside(name, serves)
+        self.aside = Aside(name, serves, on_start=on_aside)
         super().__init__(name, spec.rpartition("?")[0] or spec, self.aside.ops, self.aside.handle)
         self.makes_cartridges = bool(self.aside.facts["makes_cartridges"])
+        self.fed_by_hand = bool(self.aside.facts["fed_by_hand"])
 
     def cartridges(self) -> list[str]:
         return list(self._ask("cartridges"))

@@ -18,8 +18,8 @@ from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Device
 from tapeloom.device.native import owned
 from tapeloom.device.spec import open_drive
-from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, TapeloomError
+from tapeloom.softdrive import Trouble
 
 _MESSAGE_BYTES_MAX = 128 * 1024
 _DESCRIPTORS_MAX = 3
@@ -30,6 +30,8 @@ _CALLS = frozenset(
     ("call_it", "cartridges", "changes", "close", "load", "new_cartridge", "protect", "release_hang", "unload")
 ) | {"wait_hang"}
 """What a drive of `open_drive` is asked by name, beside its table."""
+_FACTS = ("block_bytes_direct_max", "block_bytes_max", "fed_by_hand", "keeps", "loaded", "makes_cartridges")
+"""What it is, and what is in it: told along with every answer."""
 
 
 def main(fd: str) -> None:
@@ -49,8 +51,12 @@ def _serve(asking: socket.socket) -> bool:
     told, (memory, request, answer), _, _ = socket.recv_fds(asking, _MESSAGE_BYTES_MAX, _DESCRIPTORS_MAX)
     first = json.loads(told)
     sys.orig_argv[:] = first["as"]  # who holds the drive, for those who ask for it meanwhile
+    trouble = first["serve"].pop("trouble")
+    if trouble is not None and trouble["hang_open"]:
+        asking.recv(1)  # nobody says more before he has his answer: here is where he is gone
+        return False
     try:
-        server = _Server(first["serve"])
+        server = _Server(first["serve"], Trouble(**trouble) if trouble else None)
         served = lib.tl_served_new(memory, request, answer)
         os.close(memory)
         if not served:
@@ -76,7 +82,7 @@ def _serve(asking: socket.socket) -> bool:
 class _Server:
     """The drive that is served: one of `open_drive`, or a bare table of csrc/device.h."""
 
-    def __init__(self, serves: dict[str, Any]):
+    def __init__(self, serves: dict[str, Any], trouble: Trouble | None):
         self.device: Device | None = None
         if "table" in serves:
             table, make, free = _TABLES[serves["table"]]
@@ -84,8 +90,7 @@ class _Server:
             self._made = owned(make(), free)
             self.handle = ffi.cast("void *", self._made)
             return
-        trouble = serves.pop("trouble")
-        self.device = open_drive(**serves, trouble=Trouble(**trouble) if trouble else None, aside=False)
+        self.device = open_drive(**serves, trouble=trouble, aside=False)
         self.ops = ffi.cast("struct tl_device_ops *", self.device.ops_address)
         self.handle = ffi.cast("void *", self.device.handle_address)
 
@@ -93,8 +98,7 @@ class _Server:
         """What may be asked when the process is gone, or busy."""
         facts: dict[str, Any] = {"batch_max": self.ops.batch_max}
         if self.device is not None:
-            for name in ("block_bytes_direct_max", "block_bytes_max", "keeps", "loaded", "makes_cartridges"):
-                facts[name] = getattr(self.device, name)
+            facts |= {name: getattr(self.device, name) for name in _FACTS}
         return facts
 
 

@@ -150,6 +150,10 @@ class Device(Protocol):
     """What it was opened as: "vtape:DIR", "null:", "memory:", "/dev/...-nst"."""
     makes_cartridges: bool
     """Whether `new_cartridge` can make blank ones."""
+    fed_by_hand: bool
+    """Whether a person puts one cartridge after another into it, as into a real drive that stands alone: no stack is in
+    it, and no library feeds it. Then the label alone says which volume is in it. `loaded` is what the cartridge's
+    memory says, or `UNNAMED`, until `call_it`; so it is put in with `load()`, looked at, and called as it is known."""
 
     @property
     def ops_address(self) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from tapeloom.device.model import Model
 from tapeloom.device.tape import Medium, TapeDrive, check_cartridge_name, format_index
-from tapeloom.device.trouble import Trouble
 from tapeloom.errors import UsageError
+from tapeloom.softdrive import Model, Trouble
 
 
 class MemoryDrive(TapeDrive):

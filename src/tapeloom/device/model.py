@@ -1,39 +1,12 @@
-"""A drive in software that takes its time: what a model is made of, and what it has to say afterwards."""
+"""A drive in software that takes its time (`Model`), and what it has to say afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from tapeloom import timing
 from tapeloom._devio import ffi, lib
-from tapeloom.quantity import size_of
-from tapeloom.timing import Timing
-
-OPTIONS: Final = (*timing.OPTIONS, "feed", "time")
-"""What may stand behind the question mark of a drive for its model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What a drive is to be like. See csrc/model.h for its rules.
-
-    Attributes
-    ----------
-    timing : the drive.
-    simulated : its time is counted, not passed: a call comes back as soon as the files are written, and the drive's
-        clock, which begins at 0 when it is opened, goes on by what a real drive would have taken. What comes of it
-        holds for one drive whose host does nothing but wait for it, or gives and takes `feed`: where it locates, how
-        long it reads and writes, how often it stops. It says nothing of how several drives and their sources hold up
-        one another: each drive has a clock of its own, and the time that its host really took is not on it. For that,
-        let the time pass.
-    feed : bytes a second that the host gives and takes at most, 0 for no limit.
-    """
-
-    timing: Timing
-    simulated: bool = False
-    feed: float = 0.0
+from tapeloom.softdrive import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +30,6 @@ class ModelCounts:
     changing: float
     held: float
     seconds: float
-
-
-def model_of(options: Mapping[str, str]) -> Model | None:
-    """The model that a drive's options ask for: those of `timing.OPTIONS`, `feed` and `time` ("real" or "simulated").
-    None: none of them is there.
-
-    Raises ValueError.
-    """
-    described = timing.modelled(options)
-    if described is None:
-        if own := [key for key in ("feed", "time") if key in options]:
-            raise ValueError(f"{own[0]}: of which drive? say model= ({', '.join(timing.MODELS)}) or rate= too")
-        return None
-    pace = options.get("time", "real")
-    if pace not in ("real", "simulated"):
-        raise ValueError(f"time: {pace!r} is none; it is real or simulated")
-    try:
-        return Model(described, pace == "simulated", float(size_of(options.get("feed", "0"))))
-    except ValueError as wrong:
-        raise ValueError(f"feed: {wrong}") from None
 
 
 class Modelled:

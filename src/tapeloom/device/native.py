@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Position, Status, failure
-from tapeloom.device.model import Model, ModelCounts, Modelled
-from tapeloom.device.trouble import Trouble
+from tapeloom.device.model import ModelCounts, Modelled
 from tapeloom.errors import DeviceError, UsageError
+from tapeloom.softdrive import HANGS_ALONE, Model, Trouble
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,6 +38,7 @@ class NativeDrive(ABC):
     """
 
     makes_cartridges = False
+    fed_by_hand = False
     aside: Aside | None = None
 
     def __init__(
@@ -62,6 +63,8 @@ class NativeDrive(ABC):
             self._ops, self._handle = self._model.ops, self._model.handle
         self._trouble = None
         if trouble is not None:
+            if trouble.hang_open and self.aside is None:
+                raise UsageError(f"drive {name}: {HANGS_ALONE}")
             read_at = _U64_MAX if trouble.fail_read_at is None else trouble.fail_read_at
             counts = (trouble.fail_write, trouble.late_write, trouble.hang_write, trouble.fail_filemark, read_at)
             made = lib.tl_trouble_new(self._ops, self._handle, ffi.new("struct tl_trouble_plan *", counts))

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
-from tapeloom.device.model import Model
 from tapeloom.device.native import NativeDrive, owned
 from tapeloom.device.tape import check_cartridge_name
-from tapeloom.device.trouble import Trouble
 from tapeloom.errors import NoMedium, UsageError
+from tapeloom.softdrive import Model, Trouble
 
 
 @dataclass(frozen=True, slots=True)

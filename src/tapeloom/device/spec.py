@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tapeloom.device.contract import Device, Magazine
 from tapeloom.device.memory import MemoryDrive
-from tapeloom.device.model import OPTIONS as MODEL_OPTIONS
-from tapeloom.device.model import model_of
 from tapeloom.device.null import NullDrive
-from tapeloom.device.trouble import Trouble
 from tapeloom.device.virtual import VirtualDrive
 from tapeloom.errors import UsageError
+from tapeloom.softdrive import Trouble, parse_options, split_options
 
-_TROUBLES = tuple(field.name for field in fields(Trouble))
+if TYPE_CHECKING:
+    from tapeloom.device.aside import Aside
+
 _KINDS = ("vtape", "memory", "null")
 
 
@@ -28,6 +29,7 @@ def open_drive(
     trouble: Trouble | None = None,
     aside: bool | None = None,
     magazine: Magazine | None = None,
+    on_aside: Callable[[Aside], None] | None = None,
 ) -> Device:
     """Opens a drive and reserves it for this process.
 
@@ -35,8 +37,8 @@ def open_drive(
     ----------
     spec : "vtape:DIR", "null:" or "memory:". Options stand behind a question mark: the attributes of `Trouble`, as in
         "vtape:tapes/R8?fail_write=100", what makes a `Model`, as in "vtape:tapes/R8?model=lto9&time=simulated" or
-        "null:?rate=400MB&buffer=16MiB", and "aside=1".
-        "/dev/nst0" and "/dev/tape/by-id/...-nst" are real drives, which may have the options of `Trouble` too.
+        "null:?rate=400MB&buffer=16MiB", and "aside=1" (`tapeloom.softdrive`).
+        "/dev/nst0" and "/dev/tape/by-id/...-nst" are real drives, which have no options.
     name : how messages call it.
     capacity : bytes that a virtual or memory tape holds, None for what cartridges of its model hold, or else no end. A
         block counts as whole pages of 4096 bytes.
@@ -45,6 +47,8 @@ def open_drive(
     aside : whether the drive is in a process of its own (`aside.py`); None: a real one is, another one where its option
         says so.
     magazine : of the library that brings cartridges to a real drive; None: it stands alone.
+    on_aside : is told of the process of its own before the drive is touched there: another thread may `abandon` it,
+        and this comes back with a DeviceError. Not told of a drive in this process.
 
     Raises
     ------
@@ -54,23 +58,23 @@ def open_drive(
     """
     kind, colon, rest = spec.partition(":")
     if spec.startswith("/dev/"):
-        return _real(spec, name, capacity, early_warning, trouble, aside, magazine)
+        return _real(spec, name, capacity, early_warning, trouble, aside, magazine, on_aside)
     if magazine is not None:
         raise UsageError(f"drive {name}: {spec!r} is no drive of a library; that is a node of /dev, or one of vlib:")
     if not colon or kind not in _KINDS:
         raise UsageError(f"drive {name}: {spec!r} is no kind of drive; there are vtape:DIR, null: and memory:")
-    place, options = _options(kind, rest, f"drive {name}")
+    place, mark, tail = rest.rpartition("?") if "?" in rest else (rest, "", "")
     try:
-        trouble, model = _troubles(options, trouble), model_of(options)
-        wanted_aside = _count("aside", options.get("aside", "0")) > 0 if aside is None else aside
+        options = parse_options(split_options(tail) if mark else (), kind, aside=aside)
     except ValueError as wrong:
         raise UsageError(f"drive {name}: {wrong}") from None
-    if wanted_aside:
-        if model is not None and model.simulated:
-            raise UsageError(f"drive {name}: time that another process counts is seen by nobody; leave out aside")
+    trouble, model = options.trouble(trouble), options.model
+    if options.aside:
         from tapeloom.device.asidedrive import AsideDrive  # that few need
 
-        return AsideDrive(spec, name=name, capacity=capacity, early_warning=early_warning, trouble=trouble)
+        return AsideDrive(
+            spec, name=name, capacity=capacity, early_warning=early_warning, trouble=trouble, on_aside=on_aside
+        )
     if kind == "vtape":
         if not place:
             raise UsageError(f"drive {name}: vtape: needs a folder, as in vtape:tapes/{name}")
@@ -94,6 +98,7 @@ def _real(
     trouble: Trouble | None,
     aside: bool | None,
     magazine: Magazine | None,
+    on_aside: Callable[[Aside], None] | None,
 ) -> Device:
     from tapeloom.device.st import StDrive  # that is not needed where tapes are files
 
@@ -103,34 +108,10 @@ def _real(
         return StDrive(spec, name=name, trouble=trouble, magazine=magazine)
     from tapeloom.device.aside import Aside
 
-    process = Aside(name, {"table": "st"})
+    serves = {"table": "st", "trouble": asdict(trouble) if trouble else None}
+    process = Aside(name, serves, on_start=on_aside)
     try:
         return StDrive(spec, name=name, trouble=trouble, magazine=magazine, aside=process)
     except BaseException:
         process.close()
         raise
-
-
-def _options(kind: str, rest: str, what: str) -> tuple[str, dict[str, str]]:
-    """Splits PLACE?KEY=VALUE&KEY=VALUE."""
-    known = (*MODEL_OPTIONS, *_TROUBLES, "aside")
-    place, mark, tail = rest.rpartition("?") if "?" in rest else (rest, "", "")
-    options: dict[str, str] = {}
-    for option in tail.split("&") if mark else ():
-        key, _, value = option.partition("=")
-        if key not in known:
-            raise UsageError(f"{what}: {kind} has no option {key!r}; it has {', '.join(known)}")
-        options[key] = value
-    return place, options
-
-
-def _troubles(options: Mapping[str, str], trouble: Trouble | None) -> Trouble | None:
-    """With those that the options ask for."""
-    wanted = {key: _count(key, options[key]) for key in _TROUBLES if key in options}
-    return replace(trouble or Trouble(), **wanted) if wanted else trouble
-
-
-def _count(key: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"{key}: {text!r} is not a count")
-    return int(text)

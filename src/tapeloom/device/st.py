@@ -14,8 +14,8 @@ from tapeloom.device.contract import UNNAMED, Magazine, Status, failure
 from tapeloom.device.native import NativeDrive, owned
 from tapeloom.device.nodes import tape_node
 from tapeloom.device.tape import CARTRIDGE_NAME, check_cartridge_name
-from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, HeldError, NoMedium, NotReady, UsageError
+from tapeloom.softdrive import Trouble
 
 if TYPE_CHECKING:
     from tapeloom.device.aside import Aside
@@ -75,6 +75,7 @@ class StDrive(NativeDrive):
     ) -> None:
         self.node = tape_node(path, f"drive {name}")
         self._magazine = magazine
+        self.fed_by_hand = magazine is None
         self._loaded: str | None = None
         self._last = ""
         self._write_once = False

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
-from tapeloom.device.model import Model
 from tapeloom.device.native import NativeDrive, owned
-from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, NoMedium, UsageError, VersionTooNew
 from tapeloom.limits import MIB
+from tapeloom.softdrive import Model, Trouble
 
 CARTRIDGE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,31}")
 
@@ -115,6 +114,12 @@ class TapeDrive(NativeDrive):
 
     def _put_in(self, wanted: str) -> None:
         """Into the empty drive, rewound."""
+        self._mount(wanted)
+        if self._model:
+            self._model.put_in()
+
+    def _mount(self, wanted: str) -> None:
+        """What `_put_in` does, but for the time that it takes."""
         medium = self._open_medium(wanted)
         mounted = ffi.new(
             "struct tl_vtape_cartridge *",
@@ -125,8 +130,6 @@ class TapeDrive(NativeDrive):
             self._shut_medium(medium)
             raise self._unreadable(status, wanted)
         self._medium, self._loaded, self._last = medium, wanted, wanted
-        if self._model:
-            self._model.put_in()
 
     def unload(self) -> None:
         medium = self._medium

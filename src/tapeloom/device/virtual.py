@@ -9,11 +9,10 @@ from pathlib import Path
 
 from tapeloom._devio import lib
 from tapeloom.device.contract import Status, failure
-from tapeloom.device.model import Model
 from tapeloom.device.reserve import LOCK_FILE, Reservation
 from tapeloom.device.tape import Medium, TapeDrive, check_cartridge_name, format_index
-from tapeloom.device.trouble import Trouble
 from tapeloom.errors import DeviceError, UsageError
+from tapeloom.softdrive import Model, Trouble
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tapeloom._devio import lib
 from tapeloom.device.native import NativeDrive, owned
-from tapeloom.device.trouble import Trouble
 from tapeloom.errors import UsageError
 from tapeloom.limits import PAGE_BYTES
 from tapeloom.quantity import rough_bytes
+from tapeloom.softdrive import Trouble
 
 _MODE = 0o600
 

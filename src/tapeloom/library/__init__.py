@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tapeloom.errors import UsageError
 from tapeloom.library.contract import Changer, Element, Kind
 from tapeloom.library.magazine import Library, LibraryMagazine
@@ -21,8 +23,9 @@ from tapeloom.library.magazine import Library, LibraryMagazine
 __all__ = ["Changer", "Element", "Kind", "Library", "LibraryMagazine", "open_library"]
 
 
-def open_library(changer: str, *, name: str) -> Library:
-    """Opens a library: `changer` is a device node, or "vlib:DIR" with its options.
+def open_library(changer: str, *, name: str, making: Callable[[], None] = lambda: None) -> Library:
+    """Opens a library: `changer` is a device node, or "vlib:DIR" with its options. `making` is asked before a virtual
+    one is made in a folder that holds none, and raises where it should not be.
 
     Raises
     ------
@@ -40,7 +43,7 @@ def open_library(changer: str, *, name: str) -> Library:
             shape = parse_shape(changer)
         except ValueError as error:
             raise UsageError(f"{shown}: {error}") from None
-        return Library(name, VirtualChanger(shape, shown))
+        return Library(name, VirtualChanger(shape, shown, making))
     from tapeloom.library.smc import open_scsi_changer
 
     return Library(name, open_scsi_changer(changer, shown))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 
-from tapeloom.device.trouble import Trouble
 from tapeloom.device.virtual import VirtualDrive
 from tapeloom.errors import DeviceError, UsageError, VersionTooNew
 from tapeloom.library.magazine import LibraryMagazine
+from tapeloom.softdrive import Model, Trouble
 from tapeloom.vlib import parse_bay
 
 
@@ -29,10 +28,11 @@ class BayDrive(VirtualDrive):
         magazine: LibraryMagazine,
         capacity: int | None = None,
         trouble: Trouble | None = None,
+        model: Model | None = None,
     ):
         self.lock_file = f".bay{bay}.held"
         self._magazine = magazine
-        super().__init__(folder, name=name, capacity=capacity, trouble=trouble)
+        super().__init__(folder, name=name, capacity=capacity, trouble=trouble, model=model)
         try:
             inside = magazine.loaded()
         except BaseException:
@@ -40,7 +40,7 @@ class BayDrive(VirtualDrive):
             raise
         if inside is not None:
             with suppress(DeviceError, VersionTooNew):  # `load` says what is wrong with it, if that one is wanted
-                self._put_in(inside)
+                self._mount(inside)  # nobody has to fetch it
 
     def cartridges(self) -> list[str]:
         self._open_handle()
@@ -82,11 +82,15 @@ class BayDrive(VirtualDrive):
 def open_bay(device: str, *, name: str, magazine: LibraryMagazine, capacity: int | None = None) -> BayDrive:
     """Raises UsageError, HeldError, DeviceError as `device.open_drive` does."""
     try:
-        folder, bay, counts = parse_bay(device)
-        trouble = Trouble(**counts) if counts else None
+        folder, bay, options = parse_bay(device)
     except ValueError as error:
         raise UsageError(f"drive {name}: {error}") from None
-    except TypeError:
-        known = ", ".join(("bay", *(field.name for field in fields(Trouble))))
-        raise UsageError(f"drive {name}: {device}: a drive of a virtual library has these options: {known}") from None
-    return BayDrive(folder, name=name, bay=bay, magazine=magazine, capacity=capacity, trouble=trouble)
+    return BayDrive(
+        folder,
+        name=name,
+        bay=bay,
+        magazine=magazine,
+        capacity=capacity,
+        trouble=options.trouble(),
+        model=options.model,
+    )

@@ -20,8 +20,8 @@ class Kind(StrEnum):
 
     TRANSPORT = "transport"
     SLOT = "slot"
-    MAIL = "mail"
-    """An import/export slot: what goes in or out goes through it."""
+    IMPORT_EXPORT = "import/export slot"
+    """What goes in or out goes through it."""
     BAY = "bay"
     """Where a drive is."""
 
@@ -84,7 +84,7 @@ class Changer(Protocol):
         """Until the end of the `with` block no other process that goes by this moves a cartridge. Waits for them."""
 
     def inventory(self) -> Sequence[Element]:
-        """Every element, in the order bays, slots, mail slots, transports, each by address."""
+        """Every element, in the order bays, slots, import/export slots, transports, each by address."""
 
     def move(self, origin: Element, target: Element) -> None:
         """Takes the cartridge out of `origin` and puts it into `target`. When it returns, it is there."""
@@ -96,7 +96,7 @@ class Changer(Protocol):
         """May be called again."""
 
 
-ORDER: Final = (Kind.BAY, Kind.SLOT, Kind.MAIL, Kind.TRANSPORT)
+ORDER: Final = (Kind.BAY, Kind.SLOT, Kind.IMPORT_EXPORT, Kind.TRANSPORT)
 
 
 def numbered(elements: Sequence[Element]) -> list[Element]:

@@ -27,7 +27,7 @@ ADDRESSES_PAGE: Final = 0x1D
 SERIAL_PAGE: Final = 0x80
 TAG_BYTES: Final = 36
 _ADDRESSES_BYTES: Final = 18
-_KINDS: Final = {1: Kind.TRANSPORT, 2: Kind.SLOT, 3: Kind.MAIL, 4: Kind.BAY}
+_KINDS: Final = {1: Kind.TRANSPORT, 2: Kind.SLOT, 3: Kind.IMPORT_EXPORT, 4: Kind.BAY}
 _CODES: Final = {kind: code for code, kind in _KINDS.items()}
 _DESCRIPTOR_BYTES_MIN: Final = 12
 
@@ -97,7 +97,7 @@ def parse_addresses(data: bytes) -> dict[Kind, Range]:
     if page[1] < _ADDRESSES_BYTES - 2:
         raise FormatError(f"the element address page claims {page[1]} bytes: too few")
     numbers = struct.unpack_from(">8H", page, 2)
-    kinds = (Kind.TRANSPORT, Kind.SLOT, Kind.MAIL, Kind.BAY)
+    kinds = (Kind.TRANSPORT, Kind.SLOT, Kind.IMPORT_EXPORT, Kind.BAY)
     return {kind: Range(numbers[2 * n], numbers[2 * n + 1]) for n, kind in enumerate(kinds)}
 
 

@@ -123,7 +123,7 @@ class Library:
             names = barcodes(elements)
             has = f"it has {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else "it has none"
             raise NoMedium(f"library {self.name}: there is no cartridge {barcode}; {has}")
-        if found.kind is Kind.MAIL:
+        if found.kind is Kind.IMPORT_EXPORT:
             raise NoMedium(
                 f"library {self.name}: cartridge {barcode} is in import/export slot {found.number}: "
                 "`tapeloom import-export --in` brings it to a slot of the library"

@@ -18,11 +18,13 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
+from tapeloom import news
 from tapeloom.device.tape import CARTRIDGE_NAME, check_cartridge_name
 from tapeloom.device.virtual import make_cartridge
 from tapeloom.errors import DeviceError, UsageError
@@ -32,7 +34,7 @@ from tapeloom.vlib import Shape
 STATE_FILE: Final = "library.json"
 LOCK_FILE: Final = ".library.lock"
 VERSION: Final = 1
-FIRST: Final = {Kind.TRANSPORT: 1, Kind.BAY: 256, Kind.SLOT: 1024, Kind.MAIL: 32768}
+FIRST: Final = {Kind.TRANSPORT: 1, Kind.BAY: 256, Kind.SLOT: 1024, Kind.IMPORT_EXPORT: 32768}
 """Addresses, as real changers have them: far enough apart that a library can grow."""
 
 
@@ -45,14 +47,17 @@ class _Place:
 
 
 class VirtualChanger:
-    """See `tapeloom.library.contract.Changer`. The folder is made where it is missing."""
+    """See `tapeloom.library.contract.Changer`. A folder that holds no library becomes one, and that is told; where it
+    has no cartridge either, `making` is asked before, and raises where it should not be."""
 
-    def __init__(self, shape: Shape, shown: str):
+    def __init__(self, shape: Shape, shown: str, making: Callable[[], None] = lambda: None):
         self.shown = shown
         self.folder = shape.folder
         self._shape = shape
         self._closed = False
         self._depth = 0
+        if not _holds_anything(shape.folder):
+            making()
         try:
             shape.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder = os.open(shape.folder, os.O_DIRECTORY | os.O_CLOEXEC)
@@ -119,7 +124,7 @@ class VirtualChanger:
         with self.exclusive():
             places = self._read()
             here = self._cartridges()
-            free = [one for one in self._elements() if one.kind is Kind.MAIL and one.address not in places]
+            free = [one for one in self._elements() if one.kind is Kind.IMPORT_EXPORT and one.address not in places]
             wanted = [check_cartridge_name(name) for name in dict.fromkeys(names)]
             for name in wanted:
                 if name in here:
@@ -143,7 +148,11 @@ class VirtualChanger:
     # ----- what is where -----
 
     def _elements(self) -> Iterator[Element]:
-        counts = {Kind.BAY: self._shape.drives, Kind.SLOT: self._shape.slots, Kind.MAIL: self._shape.mail}
+        counts = {
+            Kind.BAY: self._shape.drives,
+            Kind.SLOT: self._shape.slots,
+            Kind.IMPORT_EXPORT: self._shape.import_export,
+        }
         for kind, count in (*counts.items(), (Kind.TRANSPORT, 1)):
             for n in range(count):
                 yield Element(FIRST[kind] + n, kind, n + (kind is not Kind.BAY))
@@ -169,14 +178,18 @@ class VirtualChanger:
             places: dict[int, _Place] = {}
             self._settle(places, here)
             self._write(places)
+            news.tell(
+                f"Made {self.shown} in {self.folder}: {_counted(self._shape.drives, 'drive')}, "
+                f"{_counted(self._shape.slots, 'slot')}, {_counted(len(here), 'cartridge')}."
+            )
             return
         known = {one.address for one in self._elements()}
         for at, place in self._read().items():
             if at not in known:
                 raise UsageError(
                     f"{self.shown}: it is configured with {self._shape.drives} drives, {self._shape.slots} slots and "
-                    f"{self._shape.mail} import/export slots, but cartridge {place.cartridge} is in an element behind "
-                    f"them ({at}): give it as many as it had"
+                    f"{self._shape.import_export} import/export slots, but cartridge {place.cartridge} is in an "
+                    f"element behind them ({at}): give it as many as it had"
                 )
 
     def _settle(self, places: dict[int, _Place], names: Iterable[str]) -> None:
@@ -236,6 +249,15 @@ class VirtualChanger:
         return DeviceError(
             f"{self.shown}: its folder {self.folder} cannot be used ({error.strerror}){hint}", errno=error.errno or 0
         )
+
+
+def _holds_anything(folder: Path) -> bool:
+    """Whether a library is in the folder, or a cartridge that one could be made of."""
+    return os.path.lexists(folder / STATE_FILE) or any(folder.glob("*.tape"))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _places(found: Any) -> dict[int, _Place]:

@@ -80,7 +80,7 @@ class Round:
             if not devices:
                 return
             drive, device = devices[0]
-            if drive.library is None and not device.makes_cartridges:
+            if device.fed_by_hand:
                 if may_ask:
                     self._fed(drive, device)
             elif len(devices) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from tapeloom.catalog import Catalog, iso
 from tapeloom.config.devices import split_device
-from tapeloom.device import UNNAMED, Device, open_drive
+from tapeloom.device import UNNAMED, open_drive
 from tapeloom.device.nodes import tape_node
-from tapeloom.errors import CatalogError, DeviceError, HeldError, NotFound, UsageError
+from tapeloom.errors import CatalogError, DeviceError, DriveHangs, HeldError, NotFound, UsageError
 from tapeloom.health import Health, Kept
+from tapeloom.ops.asking import Asked
 from tapeloom.ops.libraries import bay_of, library_named
 from tapeloom.tapealert import Flag
 
 if TYPE_CHECKING:
     from tapeloom.config import Config, Drive
+    from tapeloom.device.aside import Aside
 
 _KINDS = {
     "vtape": "virtual tape",
@@ -31,7 +34,7 @@ _KINDS = {
 @dataclass(slots=True)
 class DriveRow:
     """One drive. `what` names vendor, product and firmware of a real one. `held` says who has it, `trouble` why it
-    cannot be used. `told` is what it said last; `flags` are its own."""
+    cannot be used, `hung` that it does not come back. `told` is what it said last; `flags` are its own."""
 
     name: str
     device: str
@@ -45,12 +48,13 @@ class DriveRow:
     direct_bytes_max: int | None = None
     held: str | None = None
     trouble: str | None = None
+    hung: bool = False
     told: Kept | None = None
     flags: list[Flag] = field(default_factory=list)
 
     @property
     def status(self) -> str:
-        return "failed" if self.trouble else "held" if self.held else "free"
+        return "hung" if self.hung else "failed" if self.trouble else "held" if self.held else "free"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -74,11 +78,21 @@ class DriveRow:
 
 
 def drives(config: Config) -> list[DriveRow]:
-    """In the order of the file. One that cannot be used has a sentence in its row. The TapeAlert flags of drives are
-    kept, where the catalog is nobody else's; else they are left to whoever has it."""
+    """In the order of the file. One that cannot be used, or hangs, has a sentence in its row; all are asked at the same
+    time. The TapeAlert flags of drives are kept, where the catalog is nobody else's; else they are left to whoever has
+    it."""
     with ExitStack() as stack:
         catalog, writes = _catalog(config.server.state, stack)
-        return [_row(config, drive, catalog, writes) for drive in config.drives.values()]
+        rows = [_row(config, drive, catalog) for drive in config.drives.values()]
+        asked = {row.name: _asked(config.drives[row.name], writes) for row in rows if _can_be_asked(row)}
+        for row in rows:
+            drive = config.drives[row.name]
+            if row.name in asked:
+                _look(row, asked[row.name], drive, catalog)
+            row.flags = [] if row.told is None else row.told.drive_flags()
+            known = None if catalog is None or row.cartridge is None else catalog.volume_in(drive.home, row.cartridge)
+            row.volume = None if known is None else known.label
+        return rows
 
 
 def _catalog(state: Path, stack: ExitStack) -> tuple[Catalog | None, bool]:
@@ -94,8 +108,9 @@ def _catalog(state: Path, stack: ExitStack) -> tuple[Catalog | None, bool]:
         return stack.enter_context(Catalog.open(state, readonly=True)), False
 
 
-def _row(config: Config, drive: Drive, catalog: Catalog | None, writes: bool) -> DriveRow:
-    kind, place, _ = split_device(drive.device)
+def _row(config: Config, drive: Drive, catalog: Catalog | None) -> DriveRow:
+    """What is known without opening the drive."""
+    kind = split_device(drive.device).kind
     row = DriveRow(drive.name, drive.device, what=_KINDS.get(kind, ""), library=drive.library)
     row.told = None if catalog is None else catalog.drive_health().get(drive.name)
     try:
@@ -105,26 +120,53 @@ def _row(config: Config, drive: Drive, catalog: Catalog | None, writes: bool) ->
         if drive.library is not None:
             bay = bay_of(library_named(config, drive.library), drive)
             row.bay, row.cartridge = bay.shown, (bay.barcode or UNNAMED) if bay.full else None
-        if kind != "vlib" and (kind != "vtape" or Path(place).is_dir()):  # there is nothing to open yet
-            with open_drive(drive.device, name=drive.name) as device:
-                _look(row, drive, device, catalog, writes)
     except HeldError as error:
         row.held = str(error)
     except (DeviceError, UsageError) as error:
         row.trouble = str(error)
-    row.flags = [] if row.told is None else row.told.drive_flags()
-    known = None if catalog is None or row.cartridge is None else catalog.volume_in(drive.home, row.cartridge)
-    row.volume = None if known is None else known.label
     return row
 
 
-def _look(row: DriveRow, drive: Drive, device: Device, catalog: Catalog | None, writes: bool) -> None:
-    row.block_bytes_max, row.direct_bytes_max = device.block_bytes_max, device.block_bytes_direct_max
-    if device.aside is None:
+def _can_be_asked(row: DriveRow) -> bool:
+    kind, place, _ = split_device(row.device)
+    there = kind != "vlib" and (kind != "vtape" or Path(place).is_dir())  # else there is nothing to open yet
+    return there and row.trouble is None and row.held is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What an open drive says. `inside`: the cartridge in one that stands alone."""
+
+    block_bytes_max: int
+    direct_bytes_max: int
+    inside: str | None = None
+    health: Health | None = None
+
+
+def _asked(drive: Drive, alerts: bool) -> Asked[_Answer]:
+    def question(on_aside: Callable[[Aside], None]) -> _Answer:
+        with open_drive(drive.device, name=drive.name, on_aside=on_aside) as device:
+            limits = device.block_bytes_max, device.block_bytes_direct_max
+            if device.aside is None:
+                return _Answer(*limits)
+            inside = next(iter(device.cartridges()), None) if drive.library is None else None
+            return _Answer(*limits, inside, device.health(alerts=alerts))
+
+    return Asked(drive, question)
+
+
+def _look(row: DriveRow, asked: Asked[_Answer], drive: Drive, catalog: Catalog | None) -> None:
+    try:
+        answer = asked.answer()
+    except HeldError as error:
+        row.held = str(error)
         return
-    if drive.library is None:
-        row.cartridge = next(iter(device.cartridges()), None)
-    health = device.health(alerts=writes)
+    except (DeviceError, UsageError) as error:
+        row.trouble, row.hung = str(error), isinstance(error, DriveHangs)
+        return
+    row.block_bytes_max, row.direct_bytes_max = answer.block_bytes_max, answer.direct_bytes_max
+    health = answer.health
+    row.cartridge = answer.inside or row.cartridge
     if health is None:
         return
     if row.cartridge == UNNAMED and health.cartridge is not None:

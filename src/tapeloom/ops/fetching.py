@@ -28,7 +28,7 @@ _REST = 1 << 62
 class FromTape:
     """Drives are opened when the first index is asked for, and left at the end of the `with` block. `say` is told, once
     for each index, from which volumes it is read, or why it cannot be. With `waiting`, cartridges that are not there
-    are waited for."""
+    are waited for. `missed`: objects whose indexes are on tape, and cannot be brought back now."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class FromTape:
         self._say = say
         self._mounts = Mounts(config, catalog.volume, waiting=waiting)
         self._asked: dict[UUID, bool] = {}
+        self.missed: set[UUID] = set()
 
     def __enter__(self) -> FromTape:
         return self
@@ -68,6 +69,7 @@ class FromTape:
             labels = self._put_back(item, index)
         except (TapeloomError, OSError) as error:
             self._say(f"{named} cannot be brought back from tape: {error}")
+            self.missed.add(item.id)
             return False
         self._say(f"{named} was lost or damaged here: it was read from {', '.join(labels)}, and put back")
         return True

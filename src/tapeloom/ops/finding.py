@@ -82,7 +82,7 @@ def state_entries(
     Raises
     ------
     NotFound
-        There are no file indexes.
+        There are no file indexes, and none on tape.
     SealError, RestoreError
         A key is not here; one of the indexes is lost, or cannot be used.
     """
@@ -92,7 +92,8 @@ def state_entries(
         indexes, lacking = open_indexes(stack, catalog, chain, keys, tapes)
         if lacking:
             what = next((one for one in lacking if not one.endswith(_NOT_THERE)), lacking[0])
-            nothing = not indexes and what.endswith(_NOT_THERE)
+            missed = tapes is not None and not tapes.missed.isdisjoint(item.id for item in chain.objects)
+            nothing = not indexes and what.endswith(_NOT_THERE) and not missed
             raise (NotFound if nothing else RestoreError)(f"the state of {chain.wanted.source} is not known: {what}")
         objects = chain.objects
         for level, entry in final_entries([indexes[item.id] for item in objects], wanted):

@@ -118,7 +118,8 @@ def import_volumes(
     UsageError
         There is no such drive.
     NotFound
-        A volume that was asked for is in none of the drives; what was there has been imported.
+        A volume that was asked for is in none of the drives; what was there has been imported. (Of a cartridge that is
+        called so and cannot be read, its row says why.)
     HeldError
         A drive or the state folder is in another process's hands.
     """
@@ -139,7 +140,8 @@ def import_volumes(
         if wanted.indexes:
             importing.bring_indexes()
         result = importing.result(restored)
-    missing = [name for name in wanted.volumes if name not in importing.met]
+    failed = {row.cartridge for row in result.volumes if row.why and not row.blank}
+    missing = [name for name in wanted.volumes if name not in importing.met | failed]
     if missing:
         where = ", ".join(homes)
         raise NotFound(f"no volume {', '.join(missing)} in {where}; the others were imported, if there were any")
@@ -265,7 +267,7 @@ class _Importing:
         known = next((one for one in self._catalog.volumes() if one.id == found.id), None)
         if known is not None:
             return known.cartridge
-        told = [row for said in found.said for row in said.rows.get("volumes", ()) if row.get("id") == str(found.id)]
+        told = [row for said in found.said for row in said.get("volumes", ()) if row.get("id") == str(found.id)]
         barcode = found.start.barcode if found.start is not None else None
         names = (told[-1].get("cartridge") if told else None, barcode, found.label)
         return next((str(name) for name in names if name), label_of_its_own(drive.name, found.id))

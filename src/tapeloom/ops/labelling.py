@@ -19,6 +19,7 @@ from tapeloom.errors import (
     ForeignVolume,
     FormatError,
     NoMedium,
+    NotFound,
     RetentionError,
     UsageError,
     VersionTooNew,
@@ -27,13 +28,14 @@ from tapeloom.errors import (
 from tapeloom.ident import new_id
 from tapeloom.limits import DEFAULT_POOL
 from tapeloom.ops.freeing import refuse_lost
-from tapeloom.ops.mounts import drives_for, open_configured
+from tapeloom.ops.mounts import drives_for, open_first_free
 from tapeloom.ops.protecting import Protection
 from tapeloom.volume.appending import REMEDY, refuse_more_than_known, refuse_write_once
 from tapeloom.volume.choosing import Fresh, next_name
 from tapeloom.volume.label import holds
 from tapeloom.volume.mounting import Where, label_fresh
-from tapeloom.volume.recognizing import inside, read_label
+from tapeloom.volume.recognizing import found_to_be, inside, read_label
+from tapeloom.volume.records import VolumeStart
 
 MayOverwrite = Callable[[str, str, bool], bool]
 """Told what was found, in a sentence, and by a name, and whether it is a sound volume of tapeloom, which may be wanted;
@@ -79,6 +81,29 @@ def chosen_drive(config: Config, drive: str | None, home: str | None = None) -> 
     if drive not in known:
         raise UsageError(f"drive {drive} does not take the volumes of {home}")
     return drive
+
+
+def labelling_drives(config: Config, drive: str | None, names: Sequence[str]) -> list[str]:
+    """The drives that may label these cartridges: the one that was named, or the only one that there is; else those of
+    the library that the cartridges are in, or that all drives stand in, the one with room first.
+
+    Raises
+    ------
+    UsageError
+        There is no such drive, or more than one that do not stand in for one another.
+    DeviceError
+        A changer cannot be used.
+    """
+    if drive is not None or len(config.drives) == 1 or not config.libraries:
+        return [chosen_drive(config, drive)]
+    from tapeloom.ops.libraries import drives_by_room, library_named
+
+    homes = {one.home for one in config.drives.values()}
+    libraries = [library_named(config, name) for name in config.libraries]
+    with_all = [one for one in libraries if len(homes) == 1 or (names and all(map(one.find, names)))]
+    if len(with_all) != 1:
+        return [chosen_drive(config, drive)]
+    return drives_by_room(config, with_all[0], with_all[0].find(names[0]) if names else None)
 
 
 def checked_pool(config: Config, pool: str | None) -> str:
@@ -145,8 +170,8 @@ class Labelling:
             It is a volume of tapeloom that this catalog does not know, and `may_overwrite` says no.
         ForeignVolume
             Something else is on it, and `may_overwrite` says no.
-        NoMedium
-            There is no such cartridge.
+        NotFound
+            There is no such cartridge. NoMedium: somebody has to put one in.
         """
         names = self.device.cartridges()
         for text in (name if name not in names else None, barcode):
@@ -162,7 +187,8 @@ class Labelling:
             self._load(name)
         else:
             has = ", ".join(names) or "none"
-            raise NoMedium(f"drive {self.device.name}: there is no cartridge {name}; it has {has}", status=18)
+            what = f"drive {self.device.name}: there is no cartridge {name}; it has {has}"
+            raise NoMedium(what, status=18) if self.device.fed_by_hand else NotFound(what)
         found = self._found()
         if found.known:
             raise UsageError(f"{found.sentence}; `tapeloom relabel {found.name}` writes it from its beginning")
@@ -211,14 +237,7 @@ class Labelling:
                 checked_label(text)
         if _unwanted(self.config, self.catalog, volume.label).id != volume.id:
             raise UsageError(f"volume {volume.label} was written anew in between: nothing was done")
-        if self.device.loaded != volume.cartridge:
-            self._load(volume.cartridge)
-        start = read_label(self.device, crc=_kernel.crc32c)
-        if start is not None and start.volume != volume.id:
-            raise DeviceError(
-                f"{inside(self.device)} is volume {start.label} ({start.volume}), where the catalog has volume "
-                f"{volume.label} ({volume.id}): nothing was written"
-            )
+        start = self._put_in(volume)
         self._refuse_protected()
         known = self._ledger.by_id(volume.id)
         if known is not None and start is not None:
@@ -228,6 +247,21 @@ class Labelling:
         if volume.state is not VolumeState.SCRATCH:
             self.catalog.put_out_of_use(volume.id, VolumeState.SCRATCH, [], reason="it gets a new label")
         return self._label(Fresh(volume.cartridge, known), barcode, label)
+
+    def _put_in(self, volume: Volume) -> VolumeStart | None:
+        """What its cartridge's label says; None: the label was begun and never written. DeviceError: another volume is
+        in there."""
+        self._load(UNNAMED if self.device.fed_by_hand else volume.cartridge)
+        start = read_label(self.device, crc=_kernel.crc32c)
+        another = self.device.loaded not in (UNNAMED, volume.cartridge) if start is None else start.volume != volume.id
+        if another:
+            raise DeviceError(
+                f"{inside(self.device)} {found_to_be(start)}, where the catalog has volume {volume.label} "
+                f"({volume.id}): nothing was written"
+            )
+        if self.device.fed_by_hand:
+            self.device.call_it(volume.cartridge)
+        return start
 
     def _load(self, name: str) -> None:
         if self.device.loaded is None or self.device.loaded != name:
@@ -257,9 +291,8 @@ class Labelling:
             return Found(BLANK, "")
         known = self._ledger.by_id(start.volume)
         if known is not None:
-            return Found(known.label, f"{here} is volume {known.label} already", ours=True, known=True)
-        sentence = f"{here} is volume {start.label} ({start.volume}), which this catalog does not know"
-        return Found(start.label, sentence, ours=True)
+            return Found(known.label, f"{here} {found_to_be(start)} already", ours=True, known=True)
+        return Found(start.label, f"{here} {found_to_be(start)}, which this catalog does not know", ours=True)
 
     def _label(self, fresh: Fresh, barcode: str | None = None, label: str | None = None) -> Volume:
         self._refuse_protected()
@@ -283,20 +316,20 @@ class Labelling:
 
 
 @contextmanager
-def open_labelling(config: Config, drive: str, pool: str) -> Iterator[Labelling]:
-    """For volumes of `pool` on what `drive` can have.
+def open_labelling(config: Config, drives: Sequence[str], pool: str) -> Iterator[Labelling]:
+    """For volumes of `pool` on what the first of `drives` can have that is free.
 
     Raises
     ------
     UsageError
         The drive keeps nothing.
     HeldError
-        The drive or the state folder is in another process's hands.
+        The drives or the state folder are in another process's hands.
     """
-    with Catalog.open(config.server.state) as catalog, open_configured(config, drive) as device:
+    with Catalog.open(config.server.state) as catalog, open_first_free(config, drives) as device:
         if not device.keeps:
-            raise UsageError(f"drive {drive} keeps nothing, so there is nothing to label")
-        yield Labelling(config, device, Where(config.drives[drive].home, pool), catalog)
+            raise UsageError(f"drive {device.name} keeps nothing, so there is nothing to label")
+        yield Labelling(config, device, Where(config.drives[device.name].home, pool), catalog)
 
 
 def refuse_wanted(config: Config, label: str) -> Volume:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from tapeloom.catalog import Catalog, VolumeState
 from tapeloom.device import open_drive
-from tapeloom.errors import DeviceError, HeldError, NoMedium, TapeloomError, UsageError
+from tapeloom.errors import DeviceError, HeldError, NoMedium, NotFound, TapeloomError, UsageError
 
 if TYPE_CHECKING:
     from tapeloom.config import Config, Drive
@@ -25,6 +27,9 @@ class _Open:
 
 
 _OPEN: Final = _Open()
+
+_OUT: Final = (VolumeState.RETIRED, VolumeState.SCRATCH)
+"""Of volumes that nobody misses."""
 
 
 def library_named(config: Config, name: str | None) -> Library:
@@ -54,14 +59,40 @@ def library_named(config: Config, name: str | None) -> Library:
     with _OPEN.lock:
         library = _OPEN.libraries.get((name, changer))
         if library is None:
-            library = _OPEN.libraries[name, changer] = open_library(changer, name=name)
+            making = partial(_refuse_to_make, config, name, changer)
+            library = _OPEN.libraries[name, changer] = open_library(changer, name=name, making=making)
         library.evict = lambda element: _evict(config, library, element)
         return library
+
+
+def _refuse_to_make(config: Config, name: str, changer: str) -> None:
+    """Raises DeviceError where volumes are at home in a library that is to be made: it is elsewhere, or was."""
+    try:
+        with Catalog.open(config.server.state, readonly=True) as catalog:
+            known = [one for one in catalog.volumes(name, current=True) if one.state not in _OUT]
+    except NotFound:
+        return
+    if known:
+        more = f" and {len(known) - 1} more" if len(known) > 1 else ""
+        folder = changer.removeprefix("vlib:").partition("?")[0]
+        raise DeviceError(
+            f"library {name}: there is none in {folder}, where volume {known[0].label}{more} should be: "
+            "bring its folder back, or mend its name in [libraries]; `tapeloom retire` says of volumes that they "
+            "are lost, and then a new one is made"
+        )
 
 
 def drives_of(config: Config, name: str) -> list[Drive]:
     """The drives that stand in a library."""
     return [drive for drive in config.drives.values() if drive.library == name]
+
+
+def drives_by_room(config: Config, library: Library, there: Element | None) -> list[str]:
+    """The drives of a library in the order in which a cartridge that is `there` would go into one: first the one that
+    it is in, then the empty ones."""
+    drives = [(bay_of(library, one), one.name) for one in drives_of(config, library.name)]
+    here = None if there is None else there.address
+    return [name for _, name in sorted(drives, key=lambda one: (one[0].address != here, one[0].full))]
 
 
 def bay_of(library: Library, drive: Drive) -> Element:
@@ -152,7 +183,17 @@ def drive_for_moving(config: Config, name: str) -> Iterator[tuple[Library, Eleme
 
 
 def library_of_cartridge(config: Config, barcode: str) -> Library:
-    """The library that a cartridge is in. Raises NoMedium where it is in none, UsageError where there is no library."""
+    """The library that a cartridge is in.
+
+    Raises
+    ------
+    UsageError
+        There is no library.
+    NotFound
+        It is in none.
+    NoMedium
+        It may be in one that does not answer.
+    """
     if not config.libraries:
         raise UsageError(f"{config.shown}: there is no library: [libraries] names them")
     silent = []
@@ -164,5 +205,6 @@ def library_of_cartridge(config: Config, barcode: str) -> Library:
         except DeviceError as error:
             silent.append(str(error))
     where = f"in no library of {config.shown}" if len(config.libraries) > 1 else f"not in library {name}"
-    more = f" ({'; '.join(silent)})" if silent else ""
-    raise NoMedium(f"cartridge {barcode} is {where}{more}")
+    if silent:
+        raise NoMedium(f"cartridge {barcode} is {where} ({'; '.join(silent)})")
+    raise NotFound(f"cartridge {barcode} is {where}")

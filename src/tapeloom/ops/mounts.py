@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -45,6 +45,19 @@ def open_configured(config: Config, name: str) -> Device:
     from tapeloom.ops.libraries import open_in_library  # that few need
 
     return open_in_library(config, drive)
+
+
+def open_first_free(config: Config, names: Sequence[str]) -> Device:
+    """The first of these drives that nobody else has, open. Raises as `open_configured`, HeldError where none is
+    free."""
+    held: HeldError | None = None
+    for name in names:
+        try:
+            return open_configured(config, name)
+        except HeldError as error:
+            held = held or error
+    assert held is not None, "there is a drive at least"
+    raise held
 
 
 def drives_for(config: Config, home: str) -> list[str]:
@@ -145,7 +158,7 @@ class Mounts:
         PositionLost
             Another volume is on the cartridge that is called so.
         """
-        by_hand = self._is_fed_by_hand(device)  # there the label alone says what is in it
+        by_hand = device.fed_by_hand  # there the label alone says what is in it
         if by_hand or device.loaded != known.cartridge:
             try:
                 device.load(None if by_hand else known.cartridge)
@@ -153,23 +166,29 @@ class Mounts:
                 if device.spec.partition(":")[0] in KEPT_NOWHERE:
                     raise NoMedium(f"volume {known.label} is gone: {error}", status=error.status) from None
                 kind = VolumeBusy if self._is_in_use(device, known) else VolumeWanted
-                raise kind(f"volume {known.label} is wanted: {error}", status=error.status) from None
+                what = "wanted" if self.waiting.patient else "not there"
+                raise kind(f"volume {known.label} is {what}: {error}", status=error.status) from None
         try:
             start = read_label(device, crc=_kernel.crc32c)
         except ForeignVolume as error:
             if by_hand:
-                raise _wanted(known, device, str(error)) from None
+                raise self._wanted(known, device, str(error)) from None
             raise
         if start is None or start.volume != known.id:
             found = found_to_be(start)
             if by_hand:
-                raise _wanted(known, device, f"{inside(device)} {found}")
+                raise self._wanted(known, device, f"{inside(device)} {found}")
             raise PositionLost(
                 f"drive {device.name}: cartridge {known.cartridge} {found}, where the catalog has volume {known.label} "
                 f"({known.id})"
             )
         if by_hand:
             device.call_it(known.cartridge)
+
+    def _wanted(self, known: Volume, device: Device, why: str) -> VolumeWanted:
+        what = "wanted" if self.waiting.patient else "not"
+        sentence = f"volume {known.label} is {what} in drive {device.name}: {why}"
+        return VolumeWanted(sentence, status=Status.ERR_NO_MEDIUM)
 
     def _wait_for(self, device: Device, known: Volume) -> None:
         """The same for one who waits, and keeps nobody waiting: what is in the drive goes out, so that another one can
@@ -191,10 +210,6 @@ class Mounts:
         there = library.find(known.cartridge)
         return there is not None and there.kind == "bay" and library.is_claimed(there.address)
 
-    def _is_fed_by_hand(self, device: Device) -> bool:
-        """Whether somebody puts one cartridge after another into it."""
-        return not device.makes_cartridges and self._config.drives[device.name].library is None
-
     def _device(self, known: Volume) -> tuple[str, Device]:
         """The drive that this volume goes into, open."""
         names = drives_for(self._config, known.drive)
@@ -208,7 +223,9 @@ class Mounts:
             inside = [name for name, device in mine.items() if device.loaded == known.cartridge]
             name = (inside or list(mine))[0]
             return name, mine[name]
-        return self._opened(self._by_nearness(names, known))
+        device = open_first_free(self._config, self._by_nearness(names, known))
+        self._open[device.name] = device
+        return device.name, device
 
     def _by_nearness(self, names: list[str], known: Volume) -> list[str]:
         """First the drive that has the cartridge in it."""
@@ -221,18 +238,6 @@ class Mounts:
         there = opened.find(known.cartridge)
         nearest = None if there is None or there.kind != "bay" else drive_in(self._config, opened, there)
         return names if nearest is None else [nearest.name, *(name for name in names if name != nearest.name)]
-
-    def _opened(self, names: list[str]) -> tuple[str, Device]:
-        """The first that nobody else has."""
-        held: HeldError | None = None
-        for name in names:
-            try:
-                self._open[name] = open_configured(self._config, name)
-                return name, self._open[name]
-            except HeldError as error:
-                held = held or error
-        assert held is not None, "there is a drive at least"
-        raise held
 
     def __enter__(self) -> Mounts:
         return self
@@ -265,7 +270,3 @@ class Mounts:
 
         volume, place = self._places.pop(name)
         keep_health(place.device, volume, self._config.server.state, self._keep)
-
-
-def _wanted(known: Volume, device: Device, why: str) -> VolumeWanted:
-    return VolumeWanted(f"volume {known.label} is wanted in drive {device.name}: {why}", status=Status.ERR_NO_MEDIUM)

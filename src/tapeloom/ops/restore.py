@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
@@ -167,6 +167,7 @@ def restore_as_asked(
     check_use(wanted, in_place=in_place)
     remarks: list[str] = []
     with (
+        _nothing_left_behind(target),
         taking_down(config.server.state, remarks) as met,
         prepared(config, wanted, waiting=waiting) as ready,
         Mounts(config, ready.volume_of, waiting=waiting) as mounts,
@@ -219,6 +220,19 @@ def restore_as_asked(
         )
 
 
+@contextmanager
+def _nothing_left_behind(target: Path) -> Iterator[None]:
+    """Where the `with` block fails, folders that it made for the target and put nothing into are removed again."""
+    missing = [folder for folder in (target, *target.parents) if not os.path.lexists(folder)]
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # it holds something, or was never made
+                folder.rmdir()
+        raise
+
+
 def _holds_anything(folder: Path) -> bool:
     try:
         with os.scandir(folder) as there:
@@ -241,10 +255,16 @@ def _one_file(feeding: Feeding, stage: Stage, target: Path, existing: Existing) 
 
 
 def restore_onto(
-    config: Config, wanted: Request, target: Path, *, replace: bool = False, waiting: Waiting | None = None
+    config: Config,
+    wanted: Request,
+    target: Path,
+    *,
+    replace: bool = False,
+    on_open: OnOpen = lambda stage, reading: None,
+    waiting: Waiting | None = None,
 ) -> RestoreResult:
     """Restores an image, the object of a `raw` source, onto the block device `target`, or as the file `target`; with
-    `replace` also where that is there already.
+    `replace` also where that is there already. `on_open` is told when its first block is there.
 
     Raises
     ------
@@ -257,6 +277,7 @@ def restore_onto(
         item = stage.item
         if item.content != Content.PAX:
             raise FormatError(f"object {item.id} of {item.source} is no image: --to DIR takes it")
+        on_open(stage, reading)
         report = RestoreReport(files=1)
         return _taken(stage, reading, report, lambda: restore_raw(reading.sequence, target, replace=replace), remarks)
 
@@ -270,12 +291,15 @@ def cat(
     volume: str | None = None,
     partial: bool = False,
     keys: Sequence[Path] = (),
+    on_open: OnOpen = lambda stage, reading: None,
     waiting: Waiting | None = None,
 ) -> RestoreResult:
-    """Writes an object's sequence to the descriptor `fd`. Raises BrokenPipeError as it comes."""
+    """Writes an object's sequence to the descriptor `fd`. `on_open` is told when its first block is there. Raises
+    BrokenPipeError as it comes."""
     remarks: list[str] = []
     wanted = Request(name, copy=copy, volume=volume, partial=partial, keys=tuple(keys))
     with _opened(config, wanted, remarks, waiting) as (stage, reading):
+        on_open(stage, reading)
 
         def write() -> int:
             written = 0

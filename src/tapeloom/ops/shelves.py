@@ -3,6 +3,7 @@ import/export slots."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from tapeloom.library import Element, Kind, Library
 from tapeloom.ops.libraries import (
     bay_of,
     drive_for_moving,
+    drives_by_room,
     drives_of,
     library_named,
     library_of_cartridge,
@@ -20,6 +22,11 @@ from tapeloom.ops.libraries import (
 
 if TYPE_CHECKING:
     from tapeloom.config import Config, Drive
+
+NAMELESS = "a cartridge without a barcode"
+
+Moved = Callable[[Element, Element], None]
+"""Told of a cartridge that was moved: from where, to where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +87,36 @@ def shelved(config: Config, name: str | None, *, scan: bool = False) -> list[She
     return found
 
 
-def mount(config: Config, name: str, drive: str | None = None) -> tuple[str, str, str]:
+def mount(
+    config: Config, name: str, drive: str | None = None, *, away: Callable[[str], None] = lambda sentence: None
+) -> tuple[str, str, str]:
     """Brings a volume or a cartridge into a drive of its library: the one that is named, or one that is free. Gives
-    cartridge, drive and library.
+    cartridge, drive and library. `away` is told what had to leave that drive.
 
     Raises
     ------
     UsageError
         That drive is in another library, or in none.
+    NotFound
+        Nobody knows a volume or a cartridge of that name.
     NoMedium
         No library has the cartridge.
     HeldError
         The drive, or all of them, are in another process's hands.
     """
-    barcode = cartridge_of(config, name)
-    library = library_of_cartridge(config, barcode)
+    barcode, known = cartridge_of(config, name)
+    try:
+        library = library_of_cartridge(config, barcode)
+    except NotFound as error:
+        raise _absent(str(error), known) from None
     there = library.find(barcode)
     names = _candidates(config, library, drive, there)
     held: HeldError | None = None
     for candidate in names:
         try:
             with drive_for_moving(config, candidate) as (_, bay):
+                if bay.full and bay.barcode != barcode:
+                    away(f"{bay.barcode or NAMELESS} went from drive {candidate} to {_place(library, bay)}")
                 library.bring(bay.address, barcode)
         except HeldError as error:
             held = held or error
@@ -117,16 +133,27 @@ def unmount(config: Config, drive: str) -> str | None:
     library = library_named(config, _library_of(config, found))
     inside = bay_of(library, found)
     with drive_for_moving(config, drive):
-        return (inside.barcode or "a cartridge without a barcode") if inside.full else None
+        return (inside.barcode or NAMELESS) if inside.full else None
 
 
-def cartridge_of(config: Config, name: str) -> str:
-    """The cartridge of a volume, by its label; a name that is no volume's is a barcode."""
+def cartridge_of(config: Config, name: str) -> tuple[str, bool]:
+    """The cartridge of a volume, by its label, and True; a name that is no volume's is a barcode."""
     try:
         with Catalog.open(config.server.state, readonly=True) as catalog:
-            return catalog.volume(name).cartridge
+            return catalog.volume(name).cartridge, True
     except (NotFound, CatalogError):
-        return name
+        return name, False
+
+
+def _absent(sentence: str, known: bool) -> NoMedium | NotFound:
+    """A cartridge that is not there: of a volume that is known it is missing, any other name is a wrong one."""
+    return NoMedium(sentence) if known else NotFound(sentence)
+
+
+def _place(library: Library, bay: Element) -> str:
+    """Where what was in a bay is now."""
+    there = None if bay.barcode is None else library.find(bay.barcode)
+    return "its slot" if there is None else there.shown
 
 
 def put_blank(library: Library, names: Sequence[str]) -> None:
@@ -141,32 +168,34 @@ def put_blank(library: Library, names: Sequence[str]) -> None:
         changer.put(names)
 
 
-def take_in(library: Library) -> list[tuple[Element, Element]]:
-    """Everything in the import/export slots goes to free slots. Gives from where to where. Raises DeviceError."""
-    moved: list[tuple[Element, Element]] = []
+def take_in(library: Library, moved: Moved = lambda origin, target: None) -> None:
+    """Everything in the import/export slots goes to free slots; `moved` is told of each. Raises DeviceError."""
     with library.exclusive() as changer:
-        while True:
+        for count in itertools.count():
             elements = changer.inventory()
-            waiting = [one for one in elements if one.kind is Kind.MAIL and one.full]
+            waiting = [one for one in elements if one.kind is Kind.IMPORT_EXPORT and one.full]
             if not waiting:
-                return moved
+                return
             free = [one for one in elements if one.kind is Kind.SLOT and not one.full and one.exception is None]
             if not free:
                 raise DeviceError(
                     f"library {library.name}: there is no free slot for what is in import/export slot "
-                    f"{waiting[0].number}; {len(moved)} cartridges went in before"
+                    f"{waiting[0].number}; {count} cartridges went in before"
                 )
             changer.move(waiting[0], free[0])
-            moved.append((waiting[0], free[0]))
+            moved(waiting[0], free[0])
 
 
 def take_out(
-    library: Library, barcodes: Sequence[str], moved: Callable[[Element, Element], None] = lambda origin, target: None
+    config: Config, library: Library, names: Sequence[str], moved: Moved = lambda origin, target: None
 ) -> None:
-    """These cartridges go to import/export slots, for somebody to take them out; `moved` is told of each.
+    """The cartridges of these volumes, or with these barcodes, go to import/export slots, for somebody to take them
+    out; `moved` is told of each.
 
     Raises
     ------
+    NotFound
+        Nobody knows a volume or a cartridge of that name. Nothing was moved.
     NoMedium
         One is not there, or in a drive. Nothing was moved.
     UsageError
@@ -175,15 +204,15 @@ def take_out(
     with library.exclusive() as changer:
         elements = changer.inventory()
         wanted = []
-        for barcode in dict.fromkeys(barcodes):
+        for barcode, known in dict.fromkeys(cartridge_of(config, name) for name in names):
             there = library.find(barcode)
             if there is None:
-                raise NoMedium(f"library {library.name}: there is no cartridge {barcode}")
+                raise _absent(f"library {library.name}: there is no cartridge {barcode}", known)
             if there.kind is Kind.BAY:
                 raise NoMedium(f"library {library.name}: cartridge {barcode} is in {there.shown}: unmount it first")
-            if there.kind is not Kind.MAIL:
+            if there.kind is not Kind.IMPORT_EXPORT:
                 wanted.append(there)
-        free = [one for one in elements if one.kind is Kind.MAIL and not one.full and one.exception is None]
+        free = [one for one in elements if one.kind is Kind.IMPORT_EXPORT and not one.full and one.exception is None]
         if len(wanted) > len(free):
             raise UsageError(
                 f"library {library.name}: {len(wanted)} cartridges do not go into {len(free)} free import/export "
@@ -204,7 +233,7 @@ def _known(config: Config, home: str) -> dict[str, Volume]:
 
 
 def _candidates(config: Config, library: Library, drive: str | None, there: Element | None) -> list[str]:
-    """The drives to try: the one that is asked for, or the empty ones first, and before them the one it is in."""
+    """The drives to try: the one that is asked for, or all of the library."""
     if drive is not None:
         found = _drive(config, drive)
         if found.library != library.name:
@@ -212,9 +241,7 @@ def _candidates(config: Config, library: Library, drive: str | None, there: Elem
                 f"drive {drive} is in {found.library or 'no library'}, and the cartridge in library {library.name}"
             )
         return [drive]
-    drives = [(bay_of(library, one), one.name) for one in drives_of(config, library.name)]
-    here = None if there is None else there.address
-    return [name for _, name in sorted(drives, key=lambda one: (one[0].address != here, one[0].full))]
+    return drives_by_room(config, library, there)
 
 
 def _drive(config: Config, name: str) -> Drive:

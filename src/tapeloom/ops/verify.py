@@ -17,7 +17,7 @@ import numpy as np
 from tapeloom import _kernel
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object
 from tapeloom.config import Config
-from tapeloom.errors import EndOfData, TapeloomError, VolumeWanted
+from tapeloom.errors import EndOfData, NotFound, TapeloomError, VolumeWanted
 from tapeloom.limits import PAGE_BYTES
 from tapeloom.ops.choose import choose_object, segments
 from tapeloom.ops.damage import findings, take_down
@@ -33,12 +33,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One copy after reading it back. `copy` is as the catalog had it before."""
+    """One copy after reading it back. `copy` is as the catalog had it before; it has so many `blocks`."""
 
     object: Object
     copy: Copy
     blocks: int
     faults: list[Fault]
+
+    @property
+    def blocks_good(self) -> int:
+        return self.blocks - sum(fault.where.blocks for fault in self.faults)
+
+    @property
+    def harmed(self) -> list[Fault]:
+        """What is wrong on the medium. Where it is another fault, a drive or a volume could not be had, and nothing is
+        known of the copy."""
+        return [fault for fault in self.faults if fault.harm]
+
+    @property
+    def status(self) -> str:
+        return "damaged" if self.harmed else "not read" if self.faults else "good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +73,8 @@ class VerifyResult:
 
     @property
     def exit_status(self) -> int:
-        """3: nothing was done, since the volumes of all copies were not there."""
-        if self.wanted and all(one.faults for one in self.checked) and not any(fault.harm for fault in self.faults):
+        """3: nothing was done, since no drive gave a block of any volume."""
+        if self.faults and not any(one.blocks_good or one.harmed for one in self.checked):
             return 3
         return 1 if self.faults else 0
 
@@ -84,8 +98,11 @@ def verify(
     Raises
     ------
     NotFound
+        There is no such object, source or volume, or no agent of that name.
     """
     with Catalog.open(config.server.state, readonly=True) as catalog:
+        if copy is not None and copy not in config.agents:
+            _refuse_unknown_agent(catalog, copy)
         chosen, passed_over = _choose(catalog, name, volume, copy)
         work = [
             (part, item, one)
@@ -121,6 +138,13 @@ def _cleared(state: Path, checked: Sequence[Checked]) -> list[tuple[Checked, Cop
         return []
     with Catalog.open(state, readonly=True) as catalog:
         return [(each, now.status) for each in damaged if not (now := catalog.copy(each.copy.id)).damage]
+
+
+def _refuse_unknown_agent(catalog: Catalog, agent: str) -> None:
+    """Who is gone from the configuration may have written copies all the same."""
+    known = sorted({copy.agent for item in catalog.objects(indexes=True) for copy in item.copies})
+    if agent not in known:
+        raise NotFound(f"no media agent is called {agent}; there are copies of {', '.join(known) or 'none'}")
 
 
 def _choose(

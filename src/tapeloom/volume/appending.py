@@ -90,9 +90,7 @@ def refuse_unless_unwritten(device: Device, known: Known, crc: Crc32c) -> None:
     if start is None or start.volume == known.replaces:
         return
     if start.volume != known.id:
-        raise CatalogOlderThanTape(
-            f"{inside(device)} is volume {start.label} ({start.volume}), which the catalog does not know: {REMEDY}"
-        )
+        raise CatalogOlderThanTape(f"{inside(device)} {found_to_be(start)}, which the catalog does not know: {REMEDY}")
     # A state folder copied while the label was written knows no more than this either, but the tape may have gone on.
     label_end = device.position().position + 1
     device.to_end_of_data()

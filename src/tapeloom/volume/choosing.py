@@ -11,7 +11,7 @@ from tapeloom.device import UNNAMED, Device, Status
 from tapeloom.errors import CatalogOlderThanTape, DeviceError, FormatError, NoMedium, VersionTooNew, VolumeWanted
 from tapeloom.volume.appending import REMEDY, refuse_more_than_known
 from tapeloom.volume.header import Crc32c
-from tapeloom.volume.recognizing import inside, read_label
+from tapeloom.volume.recognizing import found_to_be, inside, read_label
 from tapeloom.volume.records import VolumeStart
 from tapeloom.volume.shelf import Known, Shelf, Where
 
@@ -80,13 +80,13 @@ class Chooser:
             self.passed += [f"volume {one.label} is left alone: {one.doubt.why}" for one in unfit if one.doubt]
 
     def _names(self) -> list[str]:
-        """What can be had. A drive that stands alone cannot name its cartridge, or names it by a memory that could not
-        be read when it was labelled: then it is called as the catalog calls the volume that its label names."""
+        """What can be had. What is in a drive that is fed by hand may be named by a memory that could not be read when
+        it was labelled: it is called as the catalog calls the volume that its label names."""
         names = self.device.cartridges()
-        if self.device.makes_cartridges or self.where.home != self.device.name or len(names) != 1:
+        if not (self.device.fed_by_hand and names):
             return names
         if self.device.loaded is None:
-            self.device.load(names[0])
+            self.device.load()
         called = self.device.loaded or UNNAMED
         if called != UNNAMED and self.shelf.by_cartridge(self.where.home, called) is not None:
             return [called]
@@ -107,8 +107,8 @@ class Chooser:
             if device.makes_cartridges:
                 raise NoMedium(
                     f"drive {device.name}: volume {one.label}, which its jobs go on with, is not there (cartridge "
-                    f"{one.cartridge}): put it back, or say that it is lost with `tapeloom volumes --retire "
-                    f"{one.label}`",
+                    f"{one.cartridge}): put it back, or say that it is lost with `tapeloom retire {one.label} "
+                    "--reason lost`",
                     status=Status.ERR_NO_MEDIUM,
                 )
         return None
@@ -133,8 +133,8 @@ class Chooser:
                 if home is None or self.where.home == self.device.name:
                     raise self._unknown(start)
                 self.passed.append(
-                    f"{inside(self.device)} is volume {start.label} ({start.volume}), which the catalog has in {home}, "
-                    f"and not in library {self.where.home}"
+                    f"{inside(self.device)} {found_to_be(start)}, which the catalog has in {home}, and not in library "
+                    f"{self.where.home}"
                 )
 
     def _scratch(self, scratch: list[Known], names: list[str]) -> Iterator[Fresh]:
@@ -149,8 +149,8 @@ class Chooser:
                 if self.shelf.home_of(start.volume) is None:
                     raise self._unknown(start)
                 self.passed.append(
-                    f"{inside(self.device)} is volume {start.label} ({start.volume}), where the catalog has the "
-                    f"scratch volume {known.label} ({known.id})"
+                    f"{inside(self.device)} {found_to_be(start)}, where the catalog has the scratch volume "
+                    f"{known.label} ({known.id})"
                 )
 
     def _may_be_written(self, known: Known, *, blank: bool) -> bool:
@@ -188,7 +188,9 @@ class Chooser:
         self.device.unload()
         if not {UNNAMED, *names}.issuperset(self.device.cartridges()):
             return self.choose(block_bytes)
-        raise VolumeWanted("; ".join([waits, *self._why_not, *dict.fromkeys(self.passed)]), status=Status.ERR_NO_MEDIUM)
+        absent = f"there is no {' and no '.join([*named, blank.removeprefix('a ')])} for drive {self.device.name}"
+        why = [*self._why_not, *dict.fromkeys(self.passed)]
+        raise VolumeWanted("; ".join([waits, *why]), status=Status.ERR_NO_MEDIUM, absent="; ".join([absent, *why]))
 
     def _taken(self, name: str) -> bool:
         """Whether it is in the drive now, and this one's to write."""
@@ -223,7 +225,7 @@ class Chooser:
 
     def _unknown(self, start: VolumeStart) -> DeviceError | CatalogOlderThanTape:
         home = self.shelf.home_of(start.volume)
-        found = f"{inside(self.device)} is volume {start.label} ({start.volume}), which"
+        found = f"{inside(self.device)} {found_to_be(start)}, which"
         if home is not None:
             return DeviceError(
                 f"{found} the catalog has in drive {home}: put it back there, or call this drive {home} in the "

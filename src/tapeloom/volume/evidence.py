@@ -34,14 +34,6 @@ class Left:
     checkpoints: int
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """The field `catalog` of a record, or nothing, and when it was written."""
-
-    at: int
-    rows: Mapping[str, Any]
-
-
 @dataclass(slots=True)
 class Seen:
     """What an object's own blocks say of it."""
@@ -90,7 +82,8 @@ class Harmed:
 class Found:
     """One volume. `end_position` is the place behind its last filemark that proves anything; `behind` counts what
     stands after that and proves nothing. `scanned` counts blocks that were read instead of tables, `by_tables` the
-    checkpoints that were taken as they are. `remarks` are sentences on what was damaged.
+    checkpoints that were taken as they are. `said` are the fields `catalog` of its records, in the order on tape.
+    `remarks` are sentences on what was damaged.
 
     `start` None: its label is damaged, and no drive will take it for what it is.
     """
@@ -107,7 +100,7 @@ class Found:
     proofs: tuple[Proof, ...]
     starts: tuple[JobStart, ...]
     ends: tuple[tuple[int, JobEnd], ...]
-    said: tuple[Said, ...]
+    said: tuple[Mapping[str, Any], ...]
     seen: Mapping[UUID, Seen]
     harmed: tuple[Harmed, ...] = ()
     scanned: int = 0

@@ -12,7 +12,7 @@ from uuid import UUID
 from tapeloom.device import Device
 from tapeloom.errors import DeviceError, EndOfData, ForeignVolume
 from tapeloom.volume import runs as run_tables
-from tapeloom.volume.evidence import Found, Harmed, Left, Proof, Said, Seen, seen_in
+from tapeloom.volume.evidence import Found, Harmed, Left, Proof, Seen, seen_in
 from tapeloom.volume.going import Block, Going
 from tapeloom.volume.header import Crc32c, Kind, crc32c
 from tapeloom.volume.label import holds, identify
@@ -35,8 +35,8 @@ class File:
     start: int
     end: int = 0
     marked: bool = False
-    records: list[tuple[int, Record]] = field(default_factory=list)
-    """With the time that each was written at."""
+    met: dict[int, tuple[int, Record]] = field(default_factory=dict)
+    """By the position of its last block each record, with the time that it was written at."""
     damaged: bool = False
     """A block right before the filemark is, or a record's piece is missing."""
     has_objects: bool = False
@@ -44,6 +44,11 @@ class File:
     @property
     def is_empty(self) -> bool:
         return self.start == self.end
+
+    @property
+    def records(self) -> list[tuple[int, Record]]:
+        """In the order on tape, which they were written in. (Times are not: a clock may have been set back.)"""
+        return [self.met[position] for position in sorted(self.met)]
 
     def last(self, kind: type[Record]) -> tuple[int, Record] | None:
         return next(((at, one) for at, one in reversed(self.records) if isinstance(one, kind)), None)
@@ -159,7 +164,7 @@ class _Gathering:
 
     def _tail(self, file: File, behind: int) -> None:
         """The records that it ends with. More and more is read, until an object's block stands before them."""
-        first = file.start + sum(1 for _ in file.records)  # a head of several blocks is read twice at most
+        first = file.start + len(file.met)  # a head of several blocks is read twice at most
         count = TAIL_BLOCKS
         while True:
             begin = max(first, file.end - count)
@@ -174,7 +179,7 @@ class _Gathering:
                 record = block.header is not None and block.header.kind is Kind.RECORD
                 if not record:
                     opened, window.has_objects = True, True
-                    window.records.clear()
+                    window.met.clear()
                     assembler.broken()
                     window.damaged = block.header is None or block.payload is None
                     if block.header is not None:
@@ -187,8 +192,7 @@ class _Gathering:
         assembler.broken()
         file.damaged |= window.damaged or bool(assembler.losses and not window.last(Checkpoint))
         file.has_objects |= window.has_objects
-        known = [record for _, record in file.records]
-        file.records += [(at, record) for at, record in window.records if record not in known]
+        file.met |= window.met
         self._going.to(behind)
 
     def _take(self, file: File, assembler: RecordAssembler, block: Block) -> bool:
@@ -203,7 +207,7 @@ class _Gathering:
         self._volume = block.header.object
         record = assembler.feed(block.header, block.payload)
         if record is not None:
-            file.records.append((block.header.as_of, record))
+            file.met[block.position] = block.header.as_of, record
         return block.header.is_end
 
     def _meet(self, block: Block) -> None:
@@ -307,8 +311,7 @@ class _Gathering:
                 runs[-1][2] += 1
             else:
                 runs.append([0, block.header.seq, 1, block.position])
-        known = [record for _, record in file.records]
-        file.records += [(at, record) for at, record in scanned.records if record not in known]
+        file.met |= scanned.met
         if damaged:
             self._remarks.append(f"{damaged} blocks between positions {file.start} and {file.end} have no sound header")
         return {id: run_tables.table(found) for id, found in rows.items()}
@@ -367,9 +370,7 @@ class _Gathering:
             starts=tuple(one for _, one in records if isinstance(one, JobStart)),
             ends=tuple((at, one) for at, one in records if isinstance(one, JobEnd)),
             said=tuple(
-                Said(at, one.catalog)
-                for at, one in records
-                if isinstance(one, JobStart | Checkpoint | JobEnd) and one.catalog
+                one.catalog for _, one in records if isinstance(one, JobStart | Checkpoint | JobEnd) and one.catalog
             ),
             seen=self._seen,
             harmed=tuple(self._harmed),

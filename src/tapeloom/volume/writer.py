@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 
 from tapeloom.device import Device
-from tapeloom.errors import DeviceError, EndOfMedium, PositionLost
+from tapeloom.errors import DeviceError, EndOfMedium, PositionLost, VolumeWanted
 from tapeloom.volume import runs as run_tables
 from tapeloom.volume.condition import Condition
 from tapeloom.volume.header import Crc32c
@@ -180,7 +180,13 @@ class VolumeWriter:
 
     def _begin_on(self, previous: Mounted | None) -> None:
         errand = self._errand
-        self._volume = self.waiting.when_there(self._device, partial(self._mounted_now, previous))
+        try:
+            self._volume = self.waiting.when_there(self._device, partial(self._mounted_now, previous))
+        except VolumeWanted as wanted:
+            if self.waiting.patient:
+                raise
+            what = "nothing was written" if previous is None else f"nothing was written behind volume {previous.label}"
+            raise VolumeWanted(f"{what}: {wanted.absent}", status=wanted.status) from None
         self.position = self._volume.position
         self._checkpoints = 0
         self._ledger.appending(self._volume.id, errand.agent, self.position)
