@@ -42,6 +42,8 @@ def parse_shape(text: str) -> Shape:
             raise ValueError(f"{key}= is of a drive; the device of a drive in it is vlib:FOLDER?bay=0&{key}=...")
         if key not in DEFAULTS:
             raise ValueError(f"a virtual library has no option {key!r}; it has {', '.join(DEFAULTS)}")
+        if [given for given, _ in options].count(key) > 1:
+            raise ValueError(f"{key}: it is there twice; leave one of them out")
         values[key] = _count(key, value, LEAST[key], MOST[key])
     if values["cartridges"] > values["slots"]:
         raise ValueError(f"{values['cartridges']} cartridges do not go into {values['slots']} slots")

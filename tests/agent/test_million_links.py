@@ -39,7 +39,7 @@ def in_memory() -> Path | None:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="tapeloom-million-", dir=in_memory()))
+    folder = Path(tempfile.mkdtemp(prefix="million-links-", dir=in_memory()))
     yield folder
     subprocess.run(["rm", "-rf", folder], check=True)
 

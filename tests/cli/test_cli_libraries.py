@@ -169,6 +169,19 @@ def test_through_the_door(library: Site) -> None:
     refused(library.run("import-export", "V6"), 2, "what is to become of V6")
 
 
+def test_what_was_labelled_before_a_wrong_name_is_told(library: Site) -> None:
+    said = library.run("label", "V00001L9", "NOPE", "--drive", "R1")
+    assert said.out == "V00001L9: appendable, pool default, cartridge V00001L9 of L1\n"
+    refused(said, 2, "there is no cartridge NOPE")
+
+
+def test_a_cartridge_that_is_named_twice_goes_out_once(library: Site) -> None:
+    library.good("label", "V00001L9")
+    library.good("relabel", "V00001L9", "MON", "--drive", "R1", "--yes")
+    out = library.good("import-export", "--out", "MON", "V00001L9", "--yes").out
+    assert out == "V00001L9: slot 1 -> import/export slot 1\n"
+
+
 def test_wrong_names(library: Site) -> None:
     refused(library.run("inventory", "L2"), 2, 'there is no library "L2"')
     refused(library.run("mount", "V9"), 2, "cartridge V9 is not in library L1")

@@ -31,6 +31,7 @@ MISTAKES = [
     ("shape", '[libraries]\nL1 = "vlib:lib?slot=2" #!\n[drives]\nR1 = "null:"', "has no option 'slot'", None),
     ("count", '[libraries]\nL1 = "vlib:lib?drives=0" #!\n[drives]\nR1 = "null:"', "from 1 to 256", None),
     ("blank", '[libraries]\nL1 = "vlib:lib?slots=2&cartridges=3" #!\n[drives]\nR1 = "null:"', "3 cartridges do", None),
+    ("twice", '[libraries]\nL1 = "vlib:lib?slots=2&slots=3" #!\n[drives]\nR1 = "null:"', "slots: it is there", None),
     (
         "no drive",
         '[libraries]\nL1 = "vlib:lib" #!\n[drives]\nR1 = "null:"',

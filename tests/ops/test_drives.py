@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from ops_world import World
 
 from tapeloom.device import Device, open_drive
-from tapeloom.errors import UsageError
+from tapeloom.device.aside import Aside
+from tapeloom.errors import DriveHangs, UsageError
+from tapeloom.ops.asking import Asked
 from tapeloom.ops.drives import DriveRow, drives
 
 MEND = "; switch the drive off and on, and look at its cable and at the kernel's log"
@@ -127,3 +130,21 @@ def test_what_a_thread_does_not_expect_is_raised_here(world: World, monkeypatch:
     monkeypatch.setattr("tapeloom.ops.drives.open_drive", broken)
     with pytest.raises(ZeroDivisionError):
         rows(world)
+
+
+@pytest.mark.usefixtures("short")
+def test_one_that_hangs_as_it_is_left_is_named_too(world: World) -> None:
+    """Its process is being ended, and cannot be abandoned any more."""
+    world.chain(R1='"memory:?aside=1"')
+    never = threading.Event()
+
+    def question(on_aside: Callable[[Aside], None]) -> None:
+        with open_drive("memory:?aside=1", name="R1", on_aside=on_aside):
+            pass
+        never.wait()
+
+    asked = Asked(world.config.drives["R1"], question)
+    with pytest.raises(DriveHangs) as hangs:
+        asked.answer()
+    never.set()
+    assert str(hangs.value) == f"drive R1 has not come back for 1 s{MEND}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import pytest
 from agent_world import snapshot
 from ops_world import World, flip, place_in_file
 
+from tapeloom._kernel import Splitter
 from tapeloom.errors import FormatError, NotFound, RestoreError, TapeloomError
 from tapeloom.ops.restore import restore
 from tapeloom.ops.verify import VerifyResult, verify
+from tapeloom.runtime import reading
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,28 @@ def test_a_cartridge_that_is_gone(backed_up: Damaged) -> None:
     assert restore(world.config, "D1", world.folder / "out").exit_status == 0
     with pytest.raises(TapeloomError, match="there is no cartridge R1-0001"):
         restore(world.config, "D1", world.folder / "alone", copy="A")
+
+
+def test_a_drive_that_dies_says_nothing_of_the_tape(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.chain(R1='"vtape:tapes/R1?aside=1"')
+    world.data("D1", 300_000)
+    world.data("D2", 10_000)
+    assert world.backup().exit_status == 0
+    go_to = reading.Place.go_to
+
+    def dies_on_the_way(place: reading.Place, position: int, passing: Splitter) -> None:
+        go_to(place, position, passing)
+        assert place.device.aside is not None
+        os.kill(place.device.aside.pid, signal.SIGKILL)
+        assert place.device.aside.gone(30)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading.Place, "go_to", dies_on_the_way)
+        result = verify(world.config, "D1", copy="A")
+    (checked,) = result.checked
+    assert "was ended by signal 9" in result.faults[0].what
+    assert (checked.status, checked.blocks_good, result.exit_status) == ("not read", 0, 3)
+    assert world.status("D1")["A"] == "complete"
 
 
 def test_a_drive_that_the_configuration_does_not_have(backed_up: Damaged) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from runtime_world import BLOCK, PAYLOAD, Rig, Seeded, rig, text
+from runtime_world import BLOCK, PAYLOAD, BareTape, Rig, Seeded, rig, text
 
 from tapeloom import _kernel
 from tapeloom._kernel import Stop
@@ -118,6 +118,30 @@ def test_a_mirror_that_hangs_when_all_else_is_written_does_not_hold_up_the_end(c
         assert "held up the end of the job" in (ending.why or "")
         assert whole(made, "R0")
         assert whole(made, "R2")
+
+
+@pytest.mark.parametrize("volume", [1, 2])
+def test_a_mirror_that_is_given_a_volume_when_all_else_is_written_is_let_finish(
+    monkeypatch: pytest.MonkeyPatch, volume: int
+) -> None:
+    """A changer and a drive take minutes for that, and whoever feeds a drive by hand may be asleep."""
+    given = threading.Event()
+    begin = BareTape.begin
+
+    def takes_its_time(tape: BareTape) -> None:
+        assert tape.device.name != "R1" or tape.cartridges + 1 != volume or given.wait(30)
+        begin(tape)
+
+    monkeypatch.setattr(BareTape, "begin", takes_its_time)
+    plan = text(1, slots=32, mirror='on_lag = "detach"\nlag_max = "50ms"')
+    with rig(plan, long(10), capacity=8 * BLOCK) as made:
+        ticks = threading.Semaphore(0)
+        join = made.run_aside(ticks.release)
+        for _ in range(20):
+            assert ticks.acquire(timeout=30)
+        given.set()
+        assert made.ending(join(), "R1").ending is Ending.COMPLETE
+        assert whole(made, "R1")
 
 
 def test_a_mirror_that_has_the_only_copy_is_waited_for_to_the_end() -> None:

@@ -65,18 +65,24 @@ def label(
             confirm(f"Label what is blank of {', '.join(cartridges)}, for pool {wanted}?", yes)
 
     drives = labelling_drives(config, drive, names)
-    with open_labelling(config, drives, wanted) as labelling:
-        if len(drives) > 1:
-            say(f"Drive {labelling.device.name} of library {labelling.where.home} is free: it is used.")
-        if names:
+    done: list[Volume] = []
+    try:
+        with open_labelling(config, drives, wanted) as labelling:
+            if len(drives) > 1:
+                say(f"Drive {labelling.device.name} of library {labelling.where.home} is free: it is used.")
             allow = may_overwrite if overwrite_foreign else never
-            done = [labelling.named(name, barcode, allow) for name in names]
-        else:
-            done = labelling.blank(may_label)
-        for sentence in labelling.passed:
-            say(f"{sentence}: it is left alone")
-        if not done:
-            say(f"drive {labelling.device.name} has no blank cartridge")
+            for name in names:
+                done.append(labelling.named(name, barcode, allow))
+            if not names:
+                done += labelling.blank(may_label)
+            for sentence in labelling.passed:
+                say(f"{sentence}: it is left alone")
+            if not done:
+                say(f"drive {labelling.device.name} has no blank cartridge")
+    except BaseException:
+        if done:  # nothing takes that back
+            _put(done, json_wanted)
+        raise
     _put(done, json_wanted)
 
 

@@ -100,7 +100,7 @@ def import_export(
     config = kept.config(file)
     opened = library_named(config, library)
     if outwards:
-        barcodes = [shelves.cartridge_of(config, name)[0] for name in names]
+        barcodes = dict.fromkeys(shelves.cartridge_of(config, name)[0] for name in names)
         confirm(f"Bring {', '.join(barcodes)} out of library {opened.name}?", yes)
 
     def moved(origin: Element, target: Element) -> None:

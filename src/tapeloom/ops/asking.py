@@ -62,8 +62,8 @@ class Asked(Generic[T]):
     def _give_up(self) -> str:
         """The sentence."""
         aside, drive = self._aside, self._drive
+        seconds = time.monotonic() - self._began
         if aside is None:
-            seconds = time.monotonic() - self._began
             return (
                 f"drive {drive.name} ({drive.device}) hangs: it has not come back for {seconds:.0f} s; look at the "
                 "disk or the file server that its folder is on"
@@ -71,4 +71,5 @@ class Asked(Generic[T]):
         aside.abandon()
         aside.gone(_END_SECONDS)
         self._ended.wait(_END_SECONDS)
-        return f"{aside.ended}; switch the drive off and on, and look at its cable and at the kernel's log"
+        what = aside.ended or f"drive {drive.name} has not come back for {seconds:.0f} s"  # it was being left just then
+        return f"{what}; switch the drive off and on, and look at its cable and at the kernel's log"

@@ -203,14 +203,14 @@ def take_out(
     """
     with library.exclusive() as changer:
         elements = changer.inventory()
-        wanted = []
+        wanted: list[Element] = []
         for barcode, known in dict.fromkeys(cartridge_of(config, name) for name in names):
             there = library.find(barcode)
             if there is None:
                 raise _absent(f"library {library.name}: there is no cartridge {barcode}", known)
             if there.kind is Kind.BAY:
                 raise NoMedium(f"library {library.name}: cartridge {barcode} is in {there.shown}: unmount it first")
-            if there.kind is not Kind.IMPORT_EXPORT:
+            if there.kind is not Kind.IMPORT_EXPORT and there not in wanted:  # named by its barcode and by its label
                 wanted.append(there)
         free = [one for one in elements if one.kind is Kind.IMPORT_EXPORT and not one.full and one.exception is None]
         if len(wanted) > len(free):

@@ -337,9 +337,14 @@ class Job:
             on_tick()
 
     def _in_calls(self) -> dict[int, int]:
-        """The agents that still have something to write, and since when each is with its drive; 0: it is not."""
+        """The agents that still have something to write, and since when each is with its drive; 0: it is not, or it is
+        being given a volume."""
         writing = {row: self._agents[row] for row in self.hung if row in self._agents}
-        return {row: one.in_call_since_ns for row, one in writing.items() if not one.statistics().detached}
+        return {
+            row: 0 if one.mounting else one.in_call_since_ns
+            for row, one in writing.items()
+            if not one.statistics().detached
+        }
 
     def _whole(self) -> set[int]:
         """The agents that have ended with all that was meant for them."""

@@ -9,7 +9,7 @@ drive is measured by it: a disk is faster.
 
 When the others have written all, an agent holds nobody up but the job's end. Then only what does not move counts: the
 time that it stands in one and the same call of its drive. One that still has something to write, and writes it, is let
-finish, however slow it is.
+finish, however slow it is; and one that is being given a volume may take as long as that takes.
 """
 
 from __future__ import annotations
@@ -84,8 +84,9 @@ class LagWatch:
         """Looks once at the agents that still have something to write, when all they take is whole on the tape of
         another: nothing is left then to wait for but them.
 
-        `writing` says since when each is in the call of its drive that it is in, 0 for none; `whole` are the agents
-        that have ended with all that was meant for them. One that goes on from a spool is waited for.
+        `writing` says since when each is in the call of its drive that it is in, 0 for none and for one that is being
+        given a volume; `whole` are the agents that have ended with all that was meant for them. One that goes on from a
+        spool is waited for.
         """
         before, self._calls = self._calls, dict(writing)
         safe = {stream for agent in whole for stream in self._streams_of[agent]}

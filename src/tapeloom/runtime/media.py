@@ -98,6 +98,9 @@ class MediaAgent:
         self._begun_ns = self._ended_ns = 0
         self._aside_since_ns = self._aside_ns = 0
         self._spool = spool
+        self.mounting = False
+        """It is being given a volume: many calls of a drive and of a changer, which take minutes where nothing is
+        wrong, and perhaps somebody's hand."""
         self.detached_because: str | None = None
         """Set by whoever detaches this agent, before it does."""
 
@@ -145,7 +148,7 @@ class MediaAgent:
         return (until - self._begun_ns) / 1e9 if self._begun_ns else 0.0, self._aside_ns / 1e9
 
     def run(self) -> AgentResult:
-        self._aside_since_ns = time.monotonic_ns()
+        self._aside_since_ns, self.mounting = time.monotonic_ns(), True
         try:
             self._tape.begin()
             return self._write()
@@ -179,6 +182,7 @@ class MediaAgent:
                     tape.checkpoint()
                     left, deadline_ns = self._until_checkpoint()
                 case TurnReason.EARLY_WARNING | TurnReason.END_OF_MEDIUM:
+                    self.mounting = True
                     tape.next_volume()
                     left, deadline_ns = self._until_checkpoint()
                 case TurnReason.DETACHED if spool and spool.took_over and interleaver is self._interleaver:
@@ -198,7 +202,7 @@ class MediaAgent:
         """And what was aside ends: at the time that this gives."""
         now = time.monotonic_ns()
         self._aside_ns += now - self._aside_since_ns if self._aside_since_ns else 0
-        self._aside_since_ns = 0
+        self._aside_since_ns, self.mounting = 0, False
         return now
 
     @property

@@ -131,13 +131,19 @@ def read_segment(
                 verdict = Verdict(int(split.faults[-1]["verdict"]))
                 return Fault(segment.part(seq - 1, seq - 1), VERDICT_WORDS[verdict], VERDICT_HARMS.get(verdict))
             case SplitReason.FAILED:
-                harm = Harm.UNREADABLE if split.status == Status.ERR_IO else None
+                harm = harm_of(device, split.status)
                 return Fault(segment.part(seq, seq), str(device.failure(split.status, "read")), harm)
             case SplitReason.FILEMARK | SplitReason.END_OF_DATA:
                 return Fault(segment.part(seq, seq), "a filemark or the end of the tape is there", Harm.MISSING)
             case SplitReason.STOPPED | SplitReason.NO_READERS:
                 raise Stopped("nobody reads on")
     return None
+
+
+def harm_of(device: Device, status: int) -> Harm | None:
+    """What a read that failed says of the medium. A drive whose process has ended says nothing of it."""
+    ended = device.aside is not None and device.aside.ended is not None
+    return Harm.UNREADABLE if status == Status.ERR_IO and not ended else None
 
 
 class Reading:

@@ -17,10 +17,9 @@ import numpy as np
 
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Verdict
-from tapeloom.device import Status
 from tapeloom.errors import DeviceError, Stopped, TapeloomError, VolumeWanted
 from tapeloom.runtime.media import Ending
-from tapeloom.runtime.reading import Mounts, Place
+from tapeloom.runtime.reading import Mounts, Place, harm_of
 from tapeloom.runtime.segments import VERDICT_HARMS, VERDICT_WORDS, Fault, Segment
 from tapeloom.volume import runs as run_tables
 from tapeloom.volume.harm import Harm
@@ -244,7 +243,7 @@ class _Pass:
             )
         match split.reason:
             case SplitReason.FAILED:
-                harm = Harm.UNREADABLE if split.status == Status.ERR_IO else None
+                harm = harm_of(device, split.status)
                 return self._unreadable(split.position, str(device.failure(split.status, "read")), harm)
             case SplitReason.FILEMARK:
                 self._leave_out(split.position - 1, split.position, "a filemark is there", Harm.MISSING)
