@@ -19,7 +19,7 @@ from device_facts import BLOCK, Kernel, block, read_all
 from tapeloom._devio import ffi, lib
 from tapeloom.device import Device, Status, Trouble, open_drive
 from tapeloom.device.aside import Aside
-from tapeloom.errors import DeviceError, HeldError, NoMedium, UsageError
+from tapeloom.errors import DeviceError, DriveHangs, HeldError, NoMedium, UsageError
 
 PAGES = 64
 ROOM = 8 * 1024 * 1024
@@ -140,11 +140,16 @@ class TestOpening:
 
     def test_who_holds_it_is_named(self, tmp_path: Path) -> None:
         with open_drive(f"vtape:{tmp_path}?aside=1", name="R1") as drive:
-            held = pytest.raises(HeldError, match=f"held by pid {aside_of(drive).pid}: .*pytest")
+            held = pytest.raises(HeldError, match=f"held by pid {aside_of(drive).pid}: .*python")
             with held:
                 open_drive(f"vtape:{tmp_path}", name="R1")
         with open_drive(f"vtape:{tmp_path}", name="R1"):
             pass
+
+    def test_one_that_hangs_there_is_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tapeloom.device.aside.OPEN_SECONDS_MAX", 0.5)
+        with pytest.raises(DriveHangs, match=r"R1 has not come back from a call to open it for .* killed"):
+            open_drive("memory:?hang_open=1&aside=1", name="R1")
 
     def test_an_interpreter_that_cannot(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.executable", "/bin/false")

@@ -32,13 +32,17 @@ def test_each_kind_opens(tmp_path: Path) -> None:
             assert (drive.name, drive.spec) == ("R1", spec)
 
 
+def test_one_that_is_not_there_may_only_be_switched_off() -> None:
+    with pytest.raises(DeviceError, match=r"cannot be looked at .* is the drive connected, and the module st loaded"):
+        open_drive("/dev/no-such-nst", name="R1")
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
         ("tape:x", r"drive R1: 'tape:x' is no kind of drive; there are vtape:DIR, null: and memory:"),
         ("vtape", "no kind of drive"),
         ("", "no kind of drive"),
-        ("/dev/no-such-nst", "cannot be looked at .* is the drive connected, and the module st loaded"),
         ("/dev/null", "is no tape drive; name a node such as /dev/nst0"),
         ("vtape:", "needs a folder"),
         ("null:x", "takes no place"),

@@ -15,7 +15,7 @@ from ops_world import KIB, World, assert_receipts_hold, place_in_file
 from tapeloom._kernel import Stop
 from tapeloom.catalog import JobStatus, Outcome
 from tapeloom.device import Device
-from tapeloom.errors import CatalogError, HeldError, RestoreError
+from tapeloom.errors import CatalogError, DeviceError, HeldError, RestoreError
 from tapeloom.ops.backup import Backup, BackupResult, open_backup
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.restore import restore
@@ -173,6 +173,51 @@ def test_a_mirror_that_hangs(world: World, hang: int) -> None:
     assert world.backup().exit_status == 0
     assert verify(world.config).exit_status == 0
     assert_receipts_hold(world)
+
+
+@pytest.mark.parametrize("hang", [1, 4])
+def test_a_mirror_in_a_process_of_its_own_that_hangs_in_its_label(
+    world: World, monkeypatch: pytest.MonkeyPatch, hang: int
+) -> None:
+    """All fits into memory: nothing waits for it but the end."""
+    monkeypatch.setattr("tapeloom.runtime.drives.PATIENCE_SECONDS", 0.1)
+    settings = 'on_lag = "detach"\nlag_max = "200ms"'
+    world.chain(mirror=settings, slots=64, R2=f'"vtape:tapes/R2?hang_write={hang}&aside=1"')
+    world.data("D1", 100_000)
+    world.data("D2", 100_000)
+    result = world.backup()
+    assert (result.exit_status, result.status) == (1, JobStatus.PARTIAL)
+    assert "held up the end of the job" in why(result, "M1")
+    assert why(result, "M1").endswith("was killed")
+    assert world.status("D1") == {"A": "complete", "M1": "missing", "M2": "complete"}
+
+
+@pytest.mark.parametrize("dead", ["R1", "R2"])
+def test_a_drive_that_cannot_even_be_opened_costs_its_own_copies(world: World, dead: str) -> None:
+    """The original's as little as the mirror's."""
+    world.chain(**{dead: '"/dev/no-such-nst"'})
+    world.data("D1", 300_000)
+    world.data("D2", 100_000)
+    result = world.backup()
+    agent = {"R1": "A", "R2": "M1"}[dead]
+    assert (result.exit_status, ending(result, agent)) == (1, Ending.FAILED)
+    assert f"drive {dead}: /dev/no-such-nst cannot be looked at" in why(result, agent)
+    states = dict.fromkeys(("A", "M1", "M2"), "complete") | {agent: "missing"}
+    assert world.status("D1") == world.status("D2") == states
+    same(world, "D1", "M2")
+    world.chain()
+    assert world.backup().exit_status == 0
+    assert_receipts_hold(world)
+
+
+def test_where_no_drive_can_be_opened_nothing_is_begun(world: World) -> None:
+    world.chain(**{name: f'"/dev/no-such-{name}"' for name in ("R1", "R2", "R3")})
+    world.data("D1", 1000)
+    world.data("D2", 1000)
+    with pytest.raises(DeviceError, match="drive R1: /dev/no-such-R1 cannot be looked at"):
+        world.backup()
+    with world.catalog() as catalog:
+        assert not catalog.jobs()
 
 
 def device_of(backup: Backup, drive: str) -> Device:

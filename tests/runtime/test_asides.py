@@ -21,6 +21,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tapeloom.runtime.job.TICK_SECONDS", 0.02)
     monkeypatch.setattr("tapeloom.runtime.drives.PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr("tapeloom.runtime.drives.STUCK_SECONDS", 0.5)
+    monkeypatch.setattr("tapeloom.device.aside._DEATH_SECONDS", 0.2)
 
 
 @pytest.fixture

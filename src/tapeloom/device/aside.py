@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from tapeloom import errors
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status
-from tapeloom.errors import DeviceError, TapeloomError
+from tapeloom.errors import DeviceError, DriveHangs, TapeloomError
 
 if TYPE_CHECKING:
     import subprocess
@@ -53,21 +53,33 @@ _NAMES = {
     lib.TL_ASIDE_CONTROL: "command",
 }
 _SHORT = {"write", "filemark", "read"}
+OPEN_SECONDS_MAX = 3 * 60.0
+"""How long a drive may take to be opened. No tape moves then; each SCSI command has 60 s (`device.st`), and the kernel
+aborts what does not come back."""
 
 _BOOT = "import sys; sys.path[:0] = sys.argv[3:]; from tapeloom.device import asideserver as it; it.main(sys.argv[2])"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a drive is doing: `what`, a noun, for `seconds` now."""
+    """What a drive is doing: `what`, a noun, and since when (of the monotonic clock)."""
 
     what: str
-    seconds: float
+    since_ns: int
+
+    @property
+    def seconds(self) -> float:
+        return (time.monotonic_ns() - self.since_ns) / 1e9
+
+    @property
+    def is_short(self) -> bool:
+        """A write, a read or a filemark: nothing is loaded, and the tape is not moved elsewhere."""
+        return self.what in _SHORT
 
     @property
     def hangs(self) -> bool:
         """It takes longer than any driver lets it."""
-        return self.seconds >= (CALL_SECONDS_MAX if self.what in _SHORT else LONG_CALL_SECONDS_MAX)
+        return self.seconds >= (CALL_SECONDS_MAX if self.is_short else LONG_CALL_SECONDS_MAX)
 
 
 class Aside:
@@ -87,6 +99,7 @@ class Aside:
     ------
     TapeloomError : what opening the drive raised there.
     DeviceError : the process could not be started, or was abandoned.
+    DriveHangs : it was killed, since it did not come back from opening the drive within `OPEN_SECONDS_MAX`.
     """
 
     def __init__(self, name: str, serves: dict[str, Any], *, on_start: Callable[[Aside], None] | None = None):
@@ -95,7 +108,7 @@ class Aside:
         self._pidfd = -1
         self._asking = threading.Lock()
         self._abandoning = threading.Lock()
-        self._asking_since: tuple[str, float] | None = None
+        self._asking_since: tuple[str, int] | None = None
         self.facts: dict[str, Any] = {}
         self._regions: dict[int, object] = {}
         self._given_up: str | None = None
@@ -131,7 +144,7 @@ class Aside:
         """Has the process do what the table has no word for, and gives its value. Raises what that raises there;
         DeviceError where the process is gone."""
         with self._asking:
-            self._asking_since = what, time.monotonic()
+            self._asking_since = what, time.monotonic_ns()
             try:
                 self._send({"do": what, "with": arguments}, [] if fd is None else [fd])
                 return self._receive()["value"]
@@ -166,9 +179,9 @@ class Aside:
         since = ffi.new("int64_t *")
         number = lib.TL_ASIDE_NOTHING if self._made is None else lib.tl_aside_in_call(self._made, since)
         if number != lib.TL_ASIDE_NOTHING:
-            return Call(_NAMES[number], (time.monotonic_ns() - since[0]) / 1e9)
+            return Call(_NAMES[number], since[0])
         asking = self._asking_since
-        return Call(asking[0].replace("_", " "), time.monotonic() - asking[1]) if asking else None
+        return Call(asking[0].replace("_", " "), asking[1]) if asking else None
 
     def abandon(self) -> None:
         """Kills the process, and makes whoever waits for it come back with a failure: at once, but from a call with
@@ -211,6 +224,8 @@ class Aside:
 
     def failure(self, what: str) -> DeviceError | None:
         """The failure of a call where `ended` is why it failed."""
+        if self._given_up is not None:
+            self.gone(_DEATH_SECONDS)  # a call may come back before what was killed is gone
         ended = self.ended
         if ended is None:
             return None
@@ -239,10 +254,15 @@ class Aside:
             raise untold
 
     def _hello(self, serves: dict[str, Any], fds: Sequence[int]) -> None:
-        self._asking_since = "call to open it", time.monotonic()
+        self._asking_since = "call to open it", time.monotonic_ns()
+        self._socket.settimeout(OPEN_SECONDS_MAX)
         try:
             self._send({"serve": serves, "as": sys.orig_argv, "drive": self.name}, fds)
             self._receive()
+        except TimeoutError:
+            self.abandon()
+            self.gone(_DEATH_SECONDS)
+            raise DriveHangs(f"{self.ended}") from None
         except _SilenceError:
             if self._given_up is not None:
                 self.gone(_DEATH_SECONDS)
@@ -254,6 +274,7 @@ class Aside:
             ) from None
         finally:
             self._asking_since = None
+            self._socket.settimeout(None)
 
     def _break_off(self) -> None:
         """The constructor fails: the process ends, and nobody can abandon it any more. One that is stuck is left
@@ -285,6 +306,8 @@ class Aside:
     def _receive(self) -> dict[str, Any]:
         try:
             told = self._socket.recv(MESSAGE_BYTES_MAX)
+        except TimeoutError:
+            raise
         except OSError:
             told = b""
         if not told:

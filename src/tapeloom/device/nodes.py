@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapeloom.errors import UsageError
+from tapeloom.errors import DeviceError, UsageError
 from tapeloom.limits import PAGE_BYTES
 
 TAPE_MAJOR = 9
@@ -111,13 +111,14 @@ _INQUIRY = ("vendor", "model", "rev")
 
 
 def tape_node(path: str, what: str) -> TapeNode:
-    """The node at `path`, also through links such as /dev/tape/by-id/...-nst. UsageError, beginning with `what`: it is
-    not there, no tape drive, or a node that rewinds."""
+    """The node at `path`, also through links such as /dev/tape/by-id/...-nst. Errors begin with `what`. UsageError: it
+    is no tape drive, or a node that rewinds. DeviceError: it is not there, as that of a drive that is switched off."""
     try:
         found = os.stat(path)
     except OSError as error:
-        raise UsageError(
-            f"{what}: {path} cannot be looked at ({error.strerror}): is the drive connected, and the module st loaded?"
+        raise DeviceError(
+            f"{what}: {path} cannot be looked at ({error.strerror}): is the drive connected, and the module st loaded?",
+            errno=error.errno or 0,
         ) from error
     if not _is_tape(found):
         raise UsageError(f"{what}: {path} is no tape drive; name a node such as /dev/nst0 or /dev/tape/by-id/...-nst")

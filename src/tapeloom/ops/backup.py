@@ -13,10 +13,9 @@ from tapeloom.errors import CatalogError, UsageError
 from tapeloom.ident import new_id
 from tapeloom.ops.beginning import Beginning, reserve, schedule_of
 from tapeloom.ops.levels import prune_snapshots
-from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.outcome import AgentEnd, BackupResult, agent_ends, agents_report, kept_troubles, troubles_by_source
 from tapeloom.ops.sources import Named, job_sources
-from tapeloom.ops.tapes import devices_of, drive_of, end_mounts, group_of, leave, places, remarks_of, writers
+from tapeloom.ops.tapes import devices_of, drive_of, end_mounts, group_of, open_drives, places, remarks_of, writers
 from tapeloom.runtime import Job, JobObject, JobResult, Objects, Source, State
 from tapeloom.runtime.objects import in_words
 from tapeloom.schedule import Kind, Schedule
@@ -196,10 +195,7 @@ def open_backup(
             sources.append(source)
             if isinstance(source, Named):
                 stack.callback(source.close)
-        devices = {}
-        for name in map(str, schedule.drive_names):
-            devices[name] = open_configured(config, name)
-            stack.callback(leave, devices[name], hung)
+        devices = open_drives(config, schedule, stack, hung)
         names = sorted({group_of(schedule, row) for row in range(len(schedule.agents)) if is_primary(schedule, row)})
         recorder = _Recorder(catalog, job_id, places(schedule))
         objects = Objects(recorder)

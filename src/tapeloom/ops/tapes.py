@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from typing import NoReturn, cast
 from uuid import UUID
 
 import tapeloom
@@ -15,6 +16,7 @@ from tapeloom.device import Device
 from tapeloom.device.blocks import check_block
 from tapeloom.errors import DeviceError
 from tapeloom.limits import DEFAULT_POOL
+from tapeloom.ops.mounts import open_configured
 from tapeloom.runtime import JobObject, Objects, State
 from tapeloom.schedule import NONE, Kind, Schedule
 from tapeloom.volume.mounting import Where
@@ -54,12 +56,11 @@ def writers(
     BlockSizeError
         A drive cannot take blocks of this schedule's size.
     """
-    remarks = {
-        row: check_block(devices[drive_of(schedule, row)], schedule.block_bytes) for row in writing_agents(schedule)
-    }
+    drives = {row: devices[drive_of(schedule, row)] for row in writing_agents(schedule)}
+    remarks = {row: _look_at(device, schedule.block_bytes) for row, device in drives.items()}
     made = {
         row: VolumeWriter(
-            devices[drive_of(schedule, row)],
+            device,
             _errand(schedule, row, job),
             ledger,
             lambda number: _whose(objects[number]),
@@ -67,11 +68,56 @@ def writers(
             _where(schedule, row, config),
             Waiting(patient=patient),
         )
-        for row in remarks
+        for row, device in drives.items()
     }
     for row, writer in made.items():
         writer.remarks += remarks[row]
     return made
+
+
+def _look_at(device: Device, block_bytes: int) -> list[str]:
+    return [] if isinstance(device, DeadDrive) else check_block(device, block_bytes)
+
+
+class DeadDrive:
+    """Stands where a drive could not be opened: whatever is asked of it fails as the opening did. So its agents fail
+    when they begin, and the others do not notice."""
+
+    aside = None
+
+    def __init__(self, name: str, error: DeviceError):
+        self.name = name
+        self._error = error
+
+    def __getattr__(self, asked: str) -> NoReturn:
+        raise self._error
+
+    def close(self) -> None: ...
+
+
+def open_drives(config: Config, schedule: Schedule, stack: ExitStack, hung: Collection[str]) -> dict[str, Device]:
+    """All drives of a schedule, by name; those of `hung` are left alone when `stack` closes them. One that cannot be
+    opened costs its own agents their copies.
+
+    Raises
+    ------
+    DeviceError
+        None of them can be opened.
+    UsageError, HeldError
+        One is configured wrongly, or in somebody else's hands.
+    """
+    devices: dict[str, Device] = {}
+    dead: list[DeviceError] = []
+    for name in map(str, schedule.drive_names):
+        try:
+            devices[name] = open_configured(config, name)
+        except DeviceError as error:
+            dead.append(error)
+            devices[name] = cast("Device", DeadDrive(name, error))
+        stack.callback(leave, devices[name], hung)
+    if len(dead) == len(devices):
+        raise dead[0]
+    return devices
 
 
 def places(schedule: Schedule) -> dict[int, list[Place]]:

@@ -79,7 +79,14 @@ class Asides:
         """Since when this drive has been in the call that it is in. None: it is in none, or in this process."""
         aside = self._asides.get(row)
         call = aside.call if aside is not None else None
-        return None if call is None else time.monotonic_ns() - round(call.seconds * 1e9)
+        return None if call is None else call.since_ns
+
+    def short_call_since_ns(self, row: int) -> int | None:
+        """The same of a call that writes, reads or makes a filemark; 0: it is in none."""
+        if row not in self._asides:
+            return None
+        call = self._asides[row].call
+        return 0 if call is None or not call.is_short else call.since_ns
 
     def abandon(self, row: int) -> bool:
         """Kills the process. False: that was done before, or this drive is in this process."""

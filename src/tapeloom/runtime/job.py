@@ -337,14 +337,16 @@ class Job:
             on_tick()
 
     def _in_calls(self) -> dict[int, int]:
-        """The agents that still have something to write, and since when each is with its drive; 0: it is not, or it is
-        being given a volume."""
+        """The agents that still have something to write, and since when each is in one call of its drive that writes;
+        0: it is in none."""
         writing = {row: self._agents[row] for row in self.hung if row in self._agents}
-        return {
-            row: 0 if one.mounting else one.in_call_since_ns
-            for row, one in writing.items()
-            if not one.statistics().detached
-        }
+        return {row: self._writes_since_ns(row, one) for row, one in writing.items() if not one.statistics().detached}
+
+    def _writes_since_ns(self, row: int, agent: MediaAgent) -> int:
+        """While an agent is being given a volume, only its drive's own process can tell a label that is written from a
+        cartridge that is being brought."""
+        known = self._asides.short_call_since_ns(row)
+        return known if known is not None else 0 if agent.mounting else agent.in_call_since_ns
 
     def _whole(self) -> set[int]:
         """The agents that have ended with all that was meant for them."""
