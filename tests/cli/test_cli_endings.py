@@ -72,7 +72,7 @@ BAD_FILES = {
     "not a file": None,
     "a loop": '[drives]\nR1 = "vtape:t/1"\nR2 = "vtape:t/2"\n'
     '[mirror.1.A]\ndrive = "R1"\nbuffers = { B1 = "B.B1" }\n[mirror.1.B]\ndrive = "R2"\nbuffers = { B1 = "A.B1" }\n',
-    "a real drive": '[drives]\nR1 = "/dev/nst0"\n[sources]\nD = "data"\n'
+    "no tape drive": '[drives]\nR1 = "/dev/null"\n[sources]\nD = "data"\n'
     '[backup.g.A]\ndrive = "R1"\nbuffers = { B1 = "D" }\n',
     "no backup group": '[drives]\nR1 = "vtape:t/1"\nR2 = "vtape:t/2"\n'
     '[restore.v.A]\ndrive = "R1"\nbuffers = { B1 = "D" }\n[copy.1.B]\ndrive = "R2"\nbuffers = { B1 = "A.B1" }\n',

@@ -54,7 +54,9 @@ class Database:
     def _migrate_for_reader(self, state: Path, migrations: Sequence[Migration]) -> None:
         """A reader cannot read older tables: it opens as a writer for a moment, which brings them up to date."""
         if not self.path.is_file():
-            raise NotFound(f"{self.path}: there is no catalog yet; the first backup makes it")
+            raise NotFound(
+                f"{self.path}: there is no catalog yet: the first backup makes it, or `tapeloom import` from tapes"
+            )
         self._connect()
         with self._words():
             version = _version(self._db, self.path, migrations)

@@ -172,9 +172,8 @@ def _put(result: ImportResult) -> None:
     put_section("Copies that are not complete", [_in_words(one) for one in result.short], more="--json lists them")
     put_section("Volumes that records speak of, and that were not read", result.unseen)
     put_section(
-        "Volumes whose state nobody can tell: no job goes on with them",
+        f"Volumes whose state nobody can tell: no job goes on with them, but after {called('import', '--appendable')}",
         result.unknown,
-        more=called("import", "--appendable"),
     )
     put_section("Remarks", result.remarks)
     put()

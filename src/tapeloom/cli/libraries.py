@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tapeloom.cli.confirming import asks_first, confirm
-from tapeloom.cli.endings import begun
+from tapeloom.cli.endings import begun, has_begun
 from tapeloom.cli.options import as_json, called
 from tapeloom.cli.screen import counted, put, put_json, put_section
 from tapeloom.cli.tables import put_table
@@ -113,6 +113,8 @@ def import_export(
         begun()
     if inwards:
         shelves.take_in(opened, moved)
+        if not has_begun() and not json_wanted:
+            put(f"Nothing is in the import/export slots of library {opened.name}.")
     if outwards:
         shelves.take_out(config, opened, names, moved)
     found = [one for one in shelves.shelved(config, opened.name) if one.element.kind is Kind.IMPORT_EXPORT]

@@ -100,12 +100,14 @@ class _Drive:
     bytes: int = 0
     detached: bool = False
     starves: bool = False
+    mounts: bool = False
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def look(self, running: Running, now: float) -> None:
         statistics = running.job.agent_statistics(self.row)
         self.bytes, self.detached = statistics.bytes, statistics.detached
         since = statistics.starving_since_ns
+        self.mounts = running.job.mounting(self.row)
         self.starves = since != 0 and time.monotonic_ns() - since > STARVES_SECONDS * 1e9
         self.seen.append((now, self.bytes))
         while now - self.seen[0][0] > RATE_SECONDS:
@@ -118,7 +120,7 @@ class _Drive:
 
     @property
     def note(self) -> str:
-        return "detached" if self.detached else "starves" if self.starves else ""
+        return "detached" if self.detached else "mounts" if self.mounts else "starves" if self.starves else ""
 
 
 def _in_words(drive: _Drive) -> str:

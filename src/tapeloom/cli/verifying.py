@@ -86,10 +86,11 @@ def _put(result: VerifyResult) -> None:
             ],
             right=("blocks",),
         )
-    harmed = [str(fault) for fault in result.faults if fault.harm]
-    put_section("Damaged", harmed, more="--json lists them")
-    unread = _by_reason([fault for fault in result.faults if not fault.harm])
-    put_section("Not read, which says nothing of what is on tape", unread, more="--json lists them")
+    harmed = [fault for fault in result.faults if fault.harm]
+    unread = [fault for fault in result.faults if not fault.harm]
+    put_section("Damaged", [str(fault) for fault in harmed], more="--json lists them")
+    reasons = _by_reason(unread)
+    put_section("Not read, which says nothing of what is on tape", reasons, more="--json lists them")
     put_section(
         "Not verified, since they are known as incomplete",
         [
@@ -117,7 +118,11 @@ def _put(result: VerifyResult) -> None:
         put(f"{copies}, {blocks} read: every checksum is right.")
     else:
         good = number(sum(one.blocks_good for one in result.checked))
-        put(f"{copies}, {good} of {blocks} read and right: {counted(len(result.faults), 'fault')}.")
+        found = [
+            *([counted(len(harmed), "fault")] if harmed else []),
+            *([f"{number(sum(one.where.blocks for one in unread))} not read"] if unread else []),
+        ]
+        put(f"{copies}, {good} of {blocks} read and right: {', '.join(found)}.")
 
 
 def _by_reason(faults: Sequence[Fault]) -> list[str]:

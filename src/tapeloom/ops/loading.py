@@ -33,6 +33,8 @@ def load(config: Config, name: str | None, drive: str | None = None) -> str:
         It has no sound label of tapeloom.
     """
     known = None if name is None else _known(config, name)
+    if name is not None and known is None and drive is None and len(config.drives) > 1:
+        raise NotFound(f"no volume is called {name}; where a cartridge is called so, say with --drive in which drive")
     with open_configured(config, chosen_drive(config, drive, known.home if known else None)) as device:
         if known is None:
             if not (name is None or device.fed_by_hand or name in (here := device.cartridges())):

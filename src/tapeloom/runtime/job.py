@@ -200,6 +200,10 @@ class Job:
         """How fast its drive was, and what kept it from being faster; None for one that reads."""
         return self._pace.of(agent) if agent in self._agents else None
 
+    def mounting(self, agent: int) -> bool:
+        """Whether an agent that writes is being given a volume."""
+        return agent in self._agents and self._agents[agent].mounting
+
     def waiting_for(self, agent: int) -> str | None:
         """A sentence, while an agent waits for a cartridge."""
         return found.waiting_for if (found := self._agents.get(agent) or self._restores.get(agent)) else None
