@@ -90,6 +90,27 @@ def test_one_object_through_two_readers_is_written_once(vault: Vault) -> None:  
     vault.same("D1", "C1")
 
 
+def test_a_target_that_cannot_be_opened_costs_its_own_copies(vault: Vault) -> None:  # noqa: F811
+    vault.configure(R2='"/dev/no-such-nst"')
+    result = vault.copy()
+    assert result.exit_status == 1
+    assert vault.world.status("D1") == {"A": "complete", "M": "complete", "C1": "missing", "C2": "complete"}
+    vault.same("D1", "C2")
+    vault.configure()
+    assert vault.missing().exit_status == 0
+    vault.same("D1", "C1")
+
+
+def test_where_what_reads_cannot_be_opened_nothing_is_begun(vault: Vault) -> None:  # noqa: F811
+    with vault.world.catalog() as catalog:
+        before = len(catalog.jobs())
+    vault.configure(R1='"/dev/no-such-nst"')
+    with pytest.raises(DeviceError, match="drive R1: /dev/no-such-nst cannot be looked at"):
+        vault.copy()
+    with vault.world.catalog() as catalog:
+        assert len(catalog.jobs()) == before
+
+
 def test_a_drive_that_hangs_is_not_opened_again(
     vault: Vault,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,

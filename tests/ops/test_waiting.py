@@ -10,7 +10,7 @@ from agent_world import snapshot
 from hand_fed import HandFed
 from ops_world import World
 
-from tapeloom.ops import backup as backups
+from tapeloom.ops import tapes
 from tapeloom.ops.backup import Backup, open_backup
 from tapeloom.ops.mounts import open_configured
 from tapeloom.ops.outcome import BackupResult
@@ -34,7 +34,7 @@ def by_hand(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, HandFed]
         return opened[name]
 
     fed = {"R1"}
-    monkeypatch.setattr(backups, "open_configured", opening)
+    monkeypatch.setattr(tapes, "open_configured", opening)
     monkeypatch.setitem(waiting.Waiting.__init__.__kwdefaults__, "look_seconds", 0.01)
     return opened
 

@@ -21,9 +21,9 @@ from tapeloom.config import Config
 from tapeloom.errors import CatalogError
 from tapeloom.ident import new_id
 from tapeloom.ops.damage import findings
-from tapeloom.ops.mounts import Mounts, open_configured
+from tapeloom.ops.mounts import Mounts
 from tapeloom.ops.outcome import AgentEnd, agent_ends, agents_report
-from tapeloom.ops.tapes import devices_of, drive_of, end_mounts, leave, places, remarks_of, writers
+from tapeloom.ops.tapes import devices_of, drive_of, end_mounts, open_drives, places, remarks_of, writers
 from tapeloom.runtime import Job, JobResult, Objects
 from tapeloom.runtime.media import Tape
 from tapeloom.runtime.objects import in_words
@@ -34,7 +34,6 @@ from tapeloom.volume.runs import OBJECT, POSITION, Runs
 from tapeloom.volume.waiting import Waiting
 
 if TYPE_CHECKING:
-    from tapeloom.device import Device
     from tapeloom.ops.unweaving import Unwoven
     from tapeloom.volume.writer import VolumeWriter
 
@@ -226,13 +225,8 @@ def open_round(
     job_id = new_id()
     hung: set[str] = set()
     with ExitStack() as stack:
-        devices: dict[str, Device] = {}
-        for name in map(str, schedule.drive_names):
-            if unwoven is not None and name == unwoven.drive:
-                devices[name] = unwoven.open()
-            else:
-                devices[name] = open_configured(trip.config, name)
-            stack.callback(leave, devices[name], hung)
+        own = {} if unwoven is None else {unwoven.drive: unwoven.open}
+        devices = open_drives(trip.config, schedule, stack, hung, own)
         objects = Objects(_Nobody())
         reads = {}
         reading_mounts: dict[int, Mounts] = {}

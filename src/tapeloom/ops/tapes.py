@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from typing import NoReturn, cast
 from uuid import UUID
@@ -95,28 +95,36 @@ class DeadDrive:
     def close(self) -> None: ...
 
 
-def open_drives(config: Config, schedule: Schedule, stack: ExitStack, hung: Collection[str]) -> dict[str, Device]:
+def open_drives(
+    config: Config,
+    schedule: Schedule,
+    stack: ExitStack,
+    hung: Collection[str],
+    opened: Mapping[str, Callable[[], Device]] | None = None,
+) -> dict[str, Device]:
     """All drives of a schedule, by name; those of `hung` are left alone when `stack` closes them. One that cannot be
-    opened costs its own agents their copies.
+    opened costs its own agents their copies. `opened`: drives of this job that the configuration does not describe.
 
     Raises
     ------
     DeviceError
-        None of them can be opened.
+        None of those that write can be opened, or none of those that read.
     UsageError, HeldError
         One is configured wrongly, or in somebody else's hands.
     """
     devices: dict[str, Device] = {}
-    dead: list[DeviceError] = []
+    dead: dict[str, DeviceError] = {}
     for name in map(str, schedule.drive_names):
         try:
-            devices[name] = open_configured(config, name)
+            devices[name] = opened[name]() if opened and name in opened else open_configured(config, name)
         except DeviceError as error:
-            dead.append(error)
+            dead[name] = error
             devices[name] = cast("Device", DeadDrive(name, error))
         stack.callback(leave, devices[name], hung)
-    if len(dead) == len(devices):
-        raise dead[0]
+    reading = {drive_of(schedule, row) for row, one in enumerate(schedule.agents) if one["kind"] == Kind.RESTORE}
+    for names in (reading, devices.keys() - reading):
+        if names and names <= dead.keys():
+            raise next(error for name, error in dead.items() if name in names)
     return devices
 
 
