@@ -53,6 +53,20 @@ def hanging() -> Iterator[Device]:
         yield made
 
 
+def ends_with(parent: int, reader: int, writer: int) -> None:
+    """The process whose number stands in the pipe is gone soon after the one that started it."""
+    os.waitpid(parent, 0)
+    pid = int(os.read(reader, 20))
+    os.close(reader)
+    os.close(writer)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    assert select.select([pidfd], [], [], 30)[0]
+    os.close(pidfd)
+
+
 class Region:
     """Memory that a drive shares: `PAGES` pages, page by page a place for a block."""
 
@@ -103,16 +117,7 @@ class TestProcess:
             drive = open_drive("memory:", name="R1", aside=True)
             os.write(writer, str(aside_of(drive).pid).encode())
             os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(parent, 0)
-        pid = int(os.read(reader, 20))
-        os.close(reader)
-        os.close(writer)
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        assert select.select([pidfd], [], [], 30)[0]
-        os.close(pidfd)
+        ends_with(parent, reader, writer)
 
     def test_closing_ends_it(self, drive: Device) -> None:
         aside = aside_of(drive)
@@ -204,16 +209,7 @@ class TestOpening:
 
             started = lambda aside: threading.Thread(target=end, args=[aside]).start()  # noqa: E731
             open_drive("memory:?hang_open=1&aside=1", name="R1", on_aside=started)
-        os.waitpid(parent, 0)
-        pid = int(os.read(reader, 20))
-        os.close(reader)
-        os.close(writer)
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        assert select.select([pidfd], [], [], 30)[0]
-        os.close(pidfd)
+        ends_with(parent, reader, writer)
 
     def test_errors_keep_their_kind_and_numbers(self, drive: Device) -> None:
         with pytest.raises(NoMedium) as caught:

@@ -138,6 +138,15 @@ class Rig:
     sources: dict[str, Seeded]
     rows: dict[str, int]
 
+    def run_into_hang(self, drive: str, ticks: int = 20) -> Callable[[], JobResult]:
+        """As `run_aside`; comes back when this drive hangs and the job has looked at that so often."""
+        looked = threading.Semaphore(0)
+        join = self.run_aside(looked.release)
+        assert self.devices[drive].wait_hang(30)
+        for _ in range(ticks):
+            assert looked.acquire(timeout=30)
+        return join
+
     def run_aside(self, on_tick: Callable[[], None] = lambda: None) -> Callable[[], JobResult]:
         """Runs the job in a thread; what it gives waits for the end and gives the result."""
         results: list[JobResult] = []

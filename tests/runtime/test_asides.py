@@ -129,11 +129,7 @@ def test_an_original_that_hangs_longer_than_any_driver_lets_it_is_given_up(monke
 @pytest.mark.usefixtures("patient")
 def test_an_original_that_hangs_is_waited_for_until_then() -> None:
     with rig(text(1), long(), {"R0": "memory:?hang_write=50&aside=1"}) as made:
-        ticks = threading.Semaphore(0)
-        join = made.run_aside(ticks.release)
-        assert made.devices["R0"].wait_hang(30)
-        for _ in range(20):
-            assert ticks.acquire(timeout=30)
+        join = made.run_into_hang("R0")
         made.devices["R0"].release_hang()
         assert join().well
         assert whole(made, "R0")

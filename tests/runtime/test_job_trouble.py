@@ -147,11 +147,7 @@ def test_a_mirror_that_is_given_a_volume_when_all_else_is_written_is_let_finish(
 def test_a_mirror_that_has_the_only_copy_is_waited_for_to_the_end() -> None:
     plan = text(1, slots=32, mirror='on_lag = "detach"\nlag_max = "50ms"')
     with rig(plan, long(10), {"R0": "memory:?fail_write=3", "R1": "memory:?hang_write=10"}) as made:
-        ticks = threading.Semaphore(0)
-        join = made.run_aside(ticks.release)
-        assert made.devices["R1"].wait_hang(30)
-        for _ in range(20):
-            assert ticks.acquire(timeout=30)
+        join = made.run_into_hang("R1")
         made.devices["R1"].release_hang()
         assert made.ending(join(), "R1").ending is Ending.COMPLETE
         assert whole(made, "R1")
@@ -160,11 +156,7 @@ def test_a_mirror_that_has_the_only_copy_is_waited_for_to_the_end() -> None:
 def test_a_hanging_primary_is_waited_for() -> None:
     plan = text(1)
     with rig(plan, long(), {"R0": "memory:?hang_write=50"}) as made:
-        ticks = threading.Semaphore(0)
-        join = made.run_aside(ticks.release)
-        assert made.devices["R0"].wait_hang(30)
-        for _ in range(20):
-            assert ticks.acquire(timeout=30)
+        join = made.run_into_hang("R0")
         assert not made.job.arena.stream_statistics(0).ended
         made.devices["R0"].release_hang()
         assert join().well
@@ -175,11 +167,7 @@ def test_a_hanging_primary_is_waited_for() -> None:
 def test_a_mirror_that_waits_is_waited_for() -> None:
     plan = text(1, mirror='on_lag = "wait"\nlag_max = "1ms"')
     with rig(plan, long(), {"R1": "memory:?hang_write=50"}) as made:
-        ticks = threading.Semaphore(0)
-        join = made.run_aside(ticks.release)
-        assert made.devices["R1"].wait_hang(30)
-        for _ in range(20):
-            assert ticks.acquire(timeout=30)
+        join = made.run_into_hang("R1")
         made.devices["R1"].release_hang()
         assert join().well
         assert whole(made, "R1")
