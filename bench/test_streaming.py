@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from pytest_benchmark.fixture import BenchmarkFixture
 from rig import Agent, Engine, Report, Rig, WholeFile, whole
 from sizes import Sizes

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tapeloom.timing import LTO9, MODELS, PLAIN_BUFFER_BYTES, TAPE_RATE, Timing, modelled
 

@@ -1,8 +1,8 @@
 import builtins
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+from msgspec import Struct
 from typing_extensions import Buffer
 
 FOREVER: int
@@ -85,8 +85,7 @@ class Arena:
     def agent_statistics(self, i: int) -> AgentStatistics: ...
     def lacks(self, agent: int) -> list[tuple[int, int | None]]: ...
 
-@dataclass(frozen=True, slots=True)
-class StreamStatistics:
+class StreamStatistics(Struct, frozen=True):
     blocks: int
     bytes: int
     head: int
@@ -97,14 +96,12 @@ class StreamStatistics:
     stall_ns: int
     waiting_since_ns: int
 
-@dataclass(frozen=True, slots=True)
-class CursorStatistics:
+class CursorStatistics(Struct, frozen=True):
     claimed: int
     released: int
     detached: bool
 
-@dataclass(frozen=True, slots=True)
-class AgentStatistics:
+class AgentStatistics(Struct, frozen=True):
     blocks: int
     bytes: int
     calls: int
@@ -158,8 +155,7 @@ class Feeder:
     def end(self, failed: bool = False) -> None: ...
     def drop(self) -> None: ...
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     reason: TurnReason
     status: int
     position: int
@@ -173,8 +169,7 @@ class Interleaver:
     def wait(self) -> TurnReason: ...
     def let_go(self) -> None: ...
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Struct, frozen=True):
     reason: SplitReason
     status: int
     position: int
@@ -200,8 +195,7 @@ class Splitter:
         expect_seq: int = 0,
     ) -> Split: ...
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     codec: int
     flags: int
     seq: int

@@ -7,7 +7,7 @@ not its own: those are checked here.
 """
 
 import os
-from dataclasses import dataclass
+from msgspec import Struct
 from enum import IntEnum
 
 import numpy as np
@@ -311,8 +311,7 @@ cdef class Arena:
         return [(lack[i].stream, None if lack[i].holder == TL_NONE else lack[i].holder) for i in range(rows)]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamStatistics:
+class StreamStatistics(Struct, frozen=True):
     blocks: int
     bytes: int
     head: int
@@ -324,15 +323,13 @@ class StreamStatistics:
     waiting_since_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class CursorStatistics:
+class CursorStatistics(Struct, frozen=True):
     claimed: int
     released: int
     detached: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AgentStatistics:
+class AgentStatistics(Struct, frozen=True):
     blocks: int
     bytes: int
     calls: int
@@ -537,8 +534,7 @@ cdef class Feeder:
         self.room_bytes = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """What one turn of an agent did: `runs` is a RUN table of what is on tape now and was not before."""
 
     reason: TurnReason
@@ -594,8 +590,7 @@ cdef class Interleaver:
             tl_let_go(self.arena.view.arena, self.agent)
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Struct, frozen=True):
     """What one run of a splitter did: `faults` is a FAULT table; `record` a block of a tape record, where asked for."""
 
     reason: SplitReason
@@ -671,8 +666,7 @@ cdef class Splitter:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """A block as it stands in its slot: `header` and `payload` are windows of it, void when the drain takes another one."""
 
     codec: int

@@ -1,7 +1,7 @@
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+from msgspec import Struct
 
 from tapeloom._kernel import Feeder
 
@@ -33,8 +33,7 @@ class Word(IntEnum):
 def segment_bytes(slots: int, payload_max: int) -> int: ...
 def control_bytes(slots: int) -> int: ...
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     end: BridgeEnd
     word: Word
     value: int

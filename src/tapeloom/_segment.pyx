@@ -2,7 +2,7 @@
 """Both sides of a producer's segment (csrc/segment.h) under a thin layer: the job's `Bridge`, the producer's `Filler`."""
 
 import os
-from dataclasses import dataclass
+from msgspec import Struct
 from enum import IntEnum
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -129,8 +129,7 @@ def control_bytes(uint32_t slots):
     return tl_segment_control_bytes(slots)
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """How a bridge ended: with LIED which word said what, with SYSTEM the errno, with BROKEN what the producer said."""
 
     end: BridgeEnd

@@ -22,13 +22,13 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from tapeloom import _kernel, config
 from tapeloom._kernel import Stop
@@ -61,8 +61,7 @@ def _loaded(configuration: Configuration) -> config.Config:
     return configuration if isinstance(configuration, config.Config) else config.load(configuration)
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(Struct, frozen=True):
     """What a producer says when it has given everything."""
 
     files: int = 0

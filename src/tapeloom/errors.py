@@ -50,7 +50,7 @@ Each carries one sentence that says what, where and how to mend it; `exit_status
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
 class TapeloomError(Exception):
@@ -59,8 +59,7 @@ class TapeloomError(Exception):
     exit_status = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One mistake in a configuration file: `file:line: what (did you mean hint?)`."""
 
     file: str

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from tapeloom.tapealert import About, Flag, Severity, flags
 
 
-@dataclass(frozen=True, slots=True)
-class Errors:
+class Errors(Struct, frozen=True):
     """Of writing, or of reading, as the drive counts: since the cartridge was loaded, or since it was switched on.
 
     `repeated` were written or read again, `uncorrected` could not be written or read at all.
@@ -23,8 +23,7 @@ class Errors:
     bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CartridgeHealth:
+class CartridgeHealth(Struct, frozen=True):
     """`alerts`: TapeAlert flags of the mount before, whichever drive that was in; the other numbers are those of the
     cartridge's whole life. `kind` is "data", "cleaning" or "WORM"; sizes are in bytes."""
 
@@ -49,8 +48,7 @@ class CartridgeHealth:
         return sum(known) if known else None
 
 
-@dataclass(frozen=True, slots=True)
-class DriveHealth:
+class DriveHealth(Struct, frozen=True):
     """Of the drive's whole life."""
 
     loads: int | None = None
@@ -60,8 +58,7 @@ class DriveHealth:
     meters: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """One reading. `alerts`: TapeAlert flags that were set; the drive has forgotten them by now."""
 
     alerts: tuple[int, ...] | None = None
@@ -72,11 +69,11 @@ class Health:
 
     @property
     def offered(self) -> bool:
-        return any(getattr(self, one.name) is not None for one in dataclasses.fields(self))
+        return any(getattr(self, name) is not None for name in self.__struct_fields__)
 
     def figures(self) -> dict[str, Any]:
         """All but the flags, without what the drive does not tell; `Health.of` takes it."""
-        found = dataclasses.asdict(self)
+        found = to_builtins(self)
         del found["alerts"]
         return {
             part: {name: value for name, value in numbers.items() if value is not None}
@@ -89,7 +86,7 @@ class Health:
         """What `figures` gave; what a newer tapeloom has added to it is passed over."""
 
         def part(kind: type[Any], name: str) -> Any:
-            known = {one.name for one in dataclasses.fields(kind)}
+            known = kind.__struct_fields__
             values = figures.get(name)
             if values is None:
                 return None
@@ -113,11 +110,10 @@ class Health:
         """This one, with the flags that an earlier reading of the same mount has taken out of the drive."""
         if before is None or before.alerts is None:
             return self
-        return dataclasses.replace(self, alerts=tuple(sorted({*before.alerts, *(self.alerts or ())})))
+        return replace(self, alerts=tuple(sorted({*before.alerts, *(self.alerts or ())})))
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A reading that the catalog has: when (ns since 1970), of which drive, and which volume (its id) was in it."""
 
     at: int
@@ -133,8 +129,7 @@ class Kept:
         return flags(self.health.alerts or (), About.CARTRIDGE)
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
+class Doubt(Struct, frozen=True):
     """Why a volume is not to be trusted. `unfit`: what is written to it from now on is at risk."""
 
     why: str

@@ -16,7 +16,6 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -188,7 +187,7 @@ def _plain(value: object, without: Sequence[str] = ()) -> Any:
             return {"tuple": [_plain(item) for item in value]}
         case dict():
             return {"dict": [[_plain(key), _plain(item)] for key, item in value.items()]}
-    names = [one.name for one in fields(_RECORDS[type(value).__name__]) if one.name not in without]
+    names = [name for name in _RECORDS[type(value).__name__].__struct_fields__ if name not in without]
     return {type(value).__name__: {name: _plain(getattr(value, name)) for name in names}}
 
 

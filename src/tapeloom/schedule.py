@@ -19,10 +19,10 @@ from __future__ import annotations
 import hashlib
 import io
 from ast import literal_eval
-from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
+from msgspec import Struct
 
 NONE = 0xFFFFFFFF
 """Index that stands for "no such row"."""
@@ -107,8 +107,7 @@ AGENT = np.dtype(
 MEMORY = np.dtype([("count", "<u8"), ("each_bytes", "<u8")])
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """Tables of one job. Rows refer to one another by index; names stand in arrays of their own, row by row.
 
     Attributes
@@ -143,8 +142,8 @@ class Schedule:
     memory_names: np.ndarray
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            getattr(self, field.name).setflags(write=False)
+        for name in self.__struct_fields__:
+            getattr(self, name).setflags(write=False)
 
     @property
     def block_bytes(self) -> int:
@@ -189,9 +188,9 @@ class Schedule:
     def to_bytes(self) -> bytes:
         """The whole schedule in one deterministic byte string: same input, same bytes."""
         out = io.BytesIO()
-        for field in fields(self):
-            array = np.ascontiguousarray(getattr(self, field.name))
-            out.write(f"{field.name} {array.dtype.descr} {array.shape}\n".encode())
+        for name in self.__struct_fields__:
+            array = np.ascontiguousarray(getattr(self, name))
+            out.write(f"{name} {array.dtype.descr} {array.shape}\n".encode())
             out.write(array.tobytes())
             out.write(b"\n")
         return out.getvalue()
@@ -202,7 +201,7 @@ class Schedule:
         wanted = {"streams": STREAM, "sources": SOURCE, "cursors": CURSOR, "agents": AGENT, "memory": MEMORY}
         arrays: dict[str, np.ndarray] = {}
         at = 0
-        for field in fields(cls):
+        for field in cls.__struct_fields__:
             line = content[at : content.index(b"\n", at)]
             name, _, described = line.decode().partition(" ")
             descr, _, shape = described.rpartition(" ")
@@ -211,8 +210,8 @@ class Schedule:
                 dtype = wanted.get(name, np.dtype(columns[0][1]))
             except (SyntaxError, TypeError, LookupError) as error:
                 raise ValueError(f"{name} is no table: {error}") from None
-            if name != field.name or dtype.descr != columns:
-                raise ValueError(f"{name} in the place of {field.name}")
+            if name != field or dtype.descr != columns:
+                raise ValueError(f"{name} in the place of {field}")
             at += len(line) + 1
             arrays[name] = np.frombuffer(content, dtype, rows, at).copy()
             at += arrays[name].nbytes + 1
@@ -227,11 +226,11 @@ class Schedule:
 
     def __str__(self) -> str:
         lines = [f"schedule {self.fingerprint[:16]}"]
-        for field in fields(self):
-            array = getattr(self, field.name)
+        for name in self.__struct_fields__:
+            array = getattr(self, name)
             if array.dtype.names:
-                lines.append(f"{field.name}: {' '.join(array.dtype.names)}")
+                lines.append(f"{name}: {' '.join(array.dtype.names)}")
                 lines += [f"  {i:4d}: {' '.join(str(x) for x in row)}" for i, row in enumerate(array)]
             else:
-                lines.append(f"{field.name}: {' '.join(str(x) for x in array)}")
+                lines.append(f"{name}: {' '.join(str(x) for x in array)}")
         return "\n".join(lines) + "\n"

@@ -7,16 +7,17 @@ One parser for both, so that what a configuration's check lets pass is what the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tapeloom import timing
 from tapeloom.quantity import size_of
 from tapeloom.timing import Timing
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Trouble on purpose, for tests and demonstrations: what a drive shall fail at, and when.
 
     Blocks and filemark calls are counted from 1 over the life of the open drive; 0: never. See csrc/trouble.h.
@@ -40,8 +41,7 @@ class Trouble:
     fail_read_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """What a drive is to be like. See csrc/model.h for its rules.
 
     Attributes
@@ -62,7 +62,7 @@ class Model:
 
 
 MODEL_OPTIONS: Final = (*timing.OPTIONS, "feed", "time")
-TROUBLES: Final = tuple(one.name for one in fields(Trouble))
+TROUBLES: Final = Trouble.__struct_fields__
 OPTIONS: Final = (*MODEL_OPTIONS, *TROUBLES, "aside")
 """Those of a drive that stands alone."""
 BAY_OPTIONS: Final = tuple(one for one in OPTIONS if one not in ("hang_open", "aside"))
@@ -70,8 +70,7 @@ BAY_OPTIONS: Final = tuple(one for one in OPTIONS if one not in ("hang_open", "a
 HANGS_ALONE: Final = "hang_open: only a process of its own can be ended then; say aside=1 too"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a drive's options say. `troubles` are attributes of `Trouble`; `aside`: it is in a process of its own."""
 
     model: Model | None = None

@@ -7,9 +7,10 @@ Numbers, meaning and severity: SSC-4 (INCITS 516), annex "TapeAlert application 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 FLAGS_MAX: Final = 64
 
@@ -30,8 +31,7 @@ class About(StrEnum):
     EITHER = "either"
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """`unfit`: what is written to this cartridge from now on is at risk."""
 
     number: int

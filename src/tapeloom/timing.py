@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom.quantity import size_of
 
@@ -28,16 +30,14 @@ CALL_SECONDS = 500e-6
 """What a locate costs at least, wherever it leads: what the drive has read ahead is void."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """How a tape gets to a place: by a locate, or by reading through the blocks before it."""
 
     seeks: bool
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """What is expected of a drive.
 
     `rate` in bytes per second, `mount` the seconds of changing the cartridge, `locate` those of a locate that leads
@@ -287,7 +287,7 @@ def modelled(options: Mapping[str, str]) -> Timing | None:
     timing = base if isinstance(base, Timing) else Timing(math.inf, 0.0, 0.0, buffer_bytes=PLAIN_BUFFER_BYTES)
     if isinstance(rate, float):
         timing = timing.at_rate(rate)
-    timing = replace(timing, **{_FIELDS.get(key, key): value for key, value in given.items()})  # type: ignore[arg-type]
+    timing = replace(timing, **{_FIELDS.get(key, key): value for key, value in given.items()})
     timing = replace(timing, steps=tuple(step for step in timing.steps if timing.rate_min < step < timing.rate))
     if timing.rate_min > timing.rate:
         raise ValueError(f"rate_min: {timing.rate_min:g} is more than the rate, {timing.rate:g} bytes a second")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from tapeloom.softdrive import BAY_OPTIONS, Options, parse_options, split_options
 
@@ -14,8 +15,7 @@ MOST: Final = {"drives": 256, "slots": 30_000, "import_export": 1_000, "cartridg
 _PREFIX: Final = "vlib:"
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """A virtual library. `cartridges` are blank ones that a new one is made with, V00001L9 and so on; `seconds` is what
     a move takes."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import sys
@@ -14,6 +13,7 @@ import pytest
 from agent_world import ACL, MemorySequence, MemorySink, as_nobody, make_everything
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tapeloom.agent import compare as compare_module
 from tapeloom.agent.compare import CompareReport, compare, first_difference
@@ -38,7 +38,7 @@ def compared(
     data: bytes, *paths: Path, as_of: int = 0, whole: bool = True, rules: Rules | None = None
 ) -> CompareReport:
     before = set(os.listdir("/proc/self/fd"))
-    rules = dataclasses.replace(rules, paths=paths) if rules else TreeSource(paths).rules
+    rules = structs.replace(rules, paths=paths) if rules else TreeSource(paths).rules
     report = compare(MemorySequence(data), rules, as_of, whole=whole)
     assert set(os.listdir("/proc/self/fd")) == before
     return report

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from agent_world import FOLDER_ACL, MemorySequence, MemorySink, as_nobody
 from backup_world import Rows, World, members, unreachable
+from msgspec.structs import replace
 from nasty_trees import same_tree
 
 from tapeloom._tree import DOUBT

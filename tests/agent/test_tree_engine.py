@@ -9,7 +9,6 @@ import socket
 import tarfile
 import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -19,6 +18,7 @@ import pytest
 from agent_world import MemorySink, make_everything, make_plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nasty_trees import make_tree, mutate
 
 from tapeloom import _tree

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import replace
 
 import pytest
 from agent_world import MemorySequence, MemorySink, as_nobody
 from backup_world import Rows, World, members, unreachable
+from msgspec.structs import replace
 
 from tapeloom._tree import DOUBT, Level
 from tapeloom.agent import byhand, rows, tree, walk

@@ -59,7 +59,7 @@ def test_one_object_is_named(backed_up: Site) -> None:
 
 
 def test_what_nothing_explains_comes_last_and_is_bounded(backed_up: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dataclasses
+    from msgspec import structs
 
     from tapeloom.ops import against
 
@@ -67,7 +67,7 @@ def test_what_nothing_explains_comes_last_and_is_bounded(backed_up: Site, monkey
 
     def compare(*arguments, **options):
         silent = tuple(Trouble(b"./%d" % number, "differs in content, from byte 0 on") for number in range(BOUND + 5))
-        return dataclasses.replace(real(*arguments, **options), silent=silent, silent_beyond=7)
+        return structs.replace(real(*arguments, **options), silent=silent, silent_beyond=7)
 
     monkeypatch.setattr(against, "compare", compare)
     said = backed_up.run("verify", "docs", "--against-source")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_world import LONG_NS, FakeDrive, Threads, make_arena, object_id, split, turn, until
+from msgspec.structs import replace
 
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, TurnReason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tapeloom.library import layout
 from tapeloom.library.contract import Element, Kind

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 
 import pytest
 from changer_world import Robot, sense
+from msgspec.structs import replace
 
 from tapeloom.errors import DeviceError
 from tapeloom.library import Kind, Library

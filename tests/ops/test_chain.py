@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from chain_world import Chains, Link, Tree, counting, read, week
+from msgspec.structs import replace
 from ops_world import World, flip, place_in_file
 
 from tapeloom.catalog import Catalog, CopyStatus
@@ -195,7 +196,7 @@ def test_an_increment_whose_parent_the_catalog_does_not_know(world: World) -> No
     first, second = list(week())[:2]
     made.add(first)
     lost = made.items[0]
-    made.items[0] = type(lost)(**{**{n: getattr(lost, n) for n in lost.__slots__}, "id": lost.job})
+    made.items[0] = replace(lost, id=lost.job)
     made.add(second)
     with pytest.raises(RestoreError, match=f"increment to object {lost.job}, which the catalog does not know"):
         restored(made, Request("D1"))

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -16,6 +15,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import force_setattr, replace
 from nasty_trees import same_tree
 from ops_world import World, flip, place_in_file
 
@@ -226,7 +226,7 @@ def test_what_its_objects_lacked_it_lacks_too(days: Days) -> None:
     with days.catalog() as catalog:
         last = catalog.object(days.objects[-1].id)
     with open_consolidation(days.config, plan) as job:
-        object.__setattr__(plan.links[-1].stage, "item", replace(last, troubles=("b cannot be read",)))
+        force_setattr(plan.links[-1].stage, "item", replace(last, troubles=("b cannot be read",)))
         assert job.run().exit_status == 1
     assert days.consolidated().troubles == (f"object {last.id}, which it was made from: b cannot be read",)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from import_world import canonical, differences
+from msgspec.structs import replace
 from ops_world import World, reader
 
 from tapeloom.catalog import Catalog, CopyStatus

@@ -106,7 +106,7 @@ def test_a_wrong_or_missing_key(tmp_path: Path) -> None:
 
 def end_on(block: bytes) -> bytes:
     head, payload = parse(block, crc32c=crc)
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from tapeloom.volume.header import pack
 

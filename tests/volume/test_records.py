@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from small_volume import AS_OF, FIRST, JOB, SECOND, VOLUME, SmallVolume
 
 from tapeloom.errors import FormatError

@@ -13,7 +13,9 @@ import stat
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .._tree import Walk
 from ..errors import SourceError
@@ -58,8 +60,7 @@ _ROW = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     """What a header and a row tell of one entry; `size`, of what follows the header."""
 
     path: bytes

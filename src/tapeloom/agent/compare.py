@@ -12,10 +12,10 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from . import pax
 from .cache import Range, passage
@@ -56,8 +56,7 @@ _WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CompareReport:
+class CompareReport(Struct, frozen=True):
     """What a comparison found.
 
     `bytes` counts the content compared, holes not included. `silent`: what differs though nothing says that anybody has

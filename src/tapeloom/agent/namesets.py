@@ -10,7 +10,6 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from .links import spilling
 from .sink import BytesLike
@@ -34,8 +34,7 @@ _RECORD_WORDS = 4
 _MERGED_MIN = 256  # records of a run that are read at once when there are very many runs
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ChangedInodes:
+class ChangedInodes(Struct, frozen=True, eq=False):
     """Inodes by file system: those of `devices[i]` are `inodes[starts[i]:starts[i + 1]]`.
 
     All three are sorted and contiguous. Many inodes are in a file without a name, mapped into memory for reading only.

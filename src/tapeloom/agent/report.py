@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..quoting import shown
 
@@ -14,8 +15,7 @@ PATH_BYTES_KEPT = 8 << 10
 _PRINTED_MAX = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Something about one path, which is relative to the root: see `plain`."""
 
     path: bytes
@@ -25,8 +25,7 @@ class Trouble:
         return f"{printable(self.path)}: {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class Unset:
+class Unset(Struct, frozen=True):
     """A kind of metadata that could not be set on `entries` entries, the first of which was `path`."""
 
     kind: str
@@ -38,8 +37,7 @@ class Unset:
         return f"{self.kind} not set on {self.entries} entries, first on {printable(plain(self.path))}: {self.why}"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReport:
+class SourceReport(Struct, frozen=True):
     """What a source wrote.
 
     `bytes` counts the content of files, holes not included; `others` are links, FIFOs and devices. `troubles` make the
@@ -59,8 +57,7 @@ class SourceReport:
     end: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
+class RestoreReport(Struct, frozen=True):
     """What a restore made.
 
     `skipped` counts entries that were there already or were not wanted, `removed` what was there and is no longer in

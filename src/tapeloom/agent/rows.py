@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +22,7 @@ GONE = 7
 everything below."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowBatch:
+class RowBatch(Struct, frozen=True):
     """Rows in canonical order: path components compared as bytes, a folder before its content.
 
     Row n's path is `paths[path_ends[n - 1]:path_ends[n]]`, from 0 for the first: no "./" before it, no slash behind it,

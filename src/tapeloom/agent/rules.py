@@ -6,14 +6,14 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ..errors import SourceError
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The paths of a source, and what of them it leaves out. `nobackup` are names of marker files."""
 
     paths: tuple[Path, ...]

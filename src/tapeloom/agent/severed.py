@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import numpy as np
+from msgspec import Struct
 
 from ..errors import FormatError
 from .entries import Entries
@@ -27,8 +27,7 @@ RECENT_MAX = 1 << 15
 _PIECE_BYTES = 1 << 18
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct):
     """An entry that is not taken, though links lead to it: its content stands in the file from *begin* on. *now* is the
     name that has got it meanwhile, as it stands in the archive."""
 

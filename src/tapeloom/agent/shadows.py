@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from .._merge import KEEPS_FOLDER, KEEPS_OTHER, Names
 from ..errors import FormatError
@@ -16,8 +17,7 @@ from .entries import Entries
 from .report import printable
 
 
-@dataclass(slots=True)
-class _Folder:
+class _Folder(Struct):
     """A folder about which newer archives have something to say. Nothing of levels below *hidden* is there; *lists*
     are the newest first. *folder* and *other*: below which level there is nothing under the *name* last asked for."""
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Protocol, cast, runtime_checkable
+
+from msgspec import Struct, field
 
 from ..errors import FormatError
 from . import pax
@@ -30,8 +31,7 @@ _SECONDS = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?\Z")
 _FOR_ALL = (b"uid", b"gid", b"uname", b"gname", b"mtime", b"atime")
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """One entry of an archive: `kind` is one of the letters in `pax`. Times are ns since 1970.
 
     `stored` is what the content takes in the archive, `size` the length of the file, holes included; `extents` are

@@ -11,9 +11,10 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .._tree import Walk
 from . import pax
@@ -31,8 +32,7 @@ FOLDER_PATH_BYTES_MAX = pax.PATH_BYTES_MAX - 2 * 255
 """A name in it still fits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How much the engine does by itself, and how far it goes ahead.
 
     `small_bytes`: files up to this size are read by its threads, into memory, and go out with their headers; about

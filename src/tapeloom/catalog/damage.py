@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from ..volume import runs as run_tables
 from ..volume.harm import Harm
@@ -19,8 +20,7 @@ Span = tuple[int, int]
 """First and last seq, both included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What looking at blocks of one copy on one volume has shown: of `looked_at`, `harmed` is damaged and the rest is
     not, whatever was known before."""
 

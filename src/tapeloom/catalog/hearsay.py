@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
+
+from msgspec import Struct
 
 from ..volume.evidence import Found, Seen
 from ..volume.header import Content, Level
@@ -15,8 +16,7 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ToldJob:
+class ToldJob(Struct, frozen=True):
     """`guessed`: no catalog's row, but what the start of an agent's record lets one think."""
 
     id: str
@@ -28,8 +28,7 @@ class ToldJob:
     guessed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ToldCopy:
+class ToldCopy(Struct, frozen=True):
     job: str
     writer: str
     agent: str
@@ -38,8 +37,7 @@ class ToldCopy:
     retired: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ToldObject:
+class ToldObject(Struct, frozen=True):
     """`guessed`: what its own blocks say, and the agents that wrote them."""
 
     id: str
@@ -67,8 +65,7 @@ class ToldObject:
         return self.outcome in (Outcome.WHOLE, Outcome.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class ToldVolume:
+class ToldVolume(Struct, frozen=True):
     id: str
     label: str
     state: VolumeState
@@ -76,8 +73,7 @@ class ToldVolume:
     """All its columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """All that one volume's records tell: of each row what stands last on tape. `begun`: the job a copy belongs to,
     by its object, its agent and the job that wrote it then."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from ..limits import DEFAULT_POOL, PAX_END_BYTES
 from ..volume.harm import Harm
@@ -60,8 +61,7 @@ class VolumeState(StrEnum):
     """Its tape does not say what became of it after it was last written: it is read, and nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Who is to write a copy: an agent, its group, its drive."""
 
     agent: str
@@ -69,8 +69,7 @@ class Place:
     drive: str
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One run of one schedule. `report` is what its end said of it."""
 
     id: UUID
@@ -93,8 +92,7 @@ class Job:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(Struct, frozen=True):
     """Blocks `first` to `last` of a copy, which were found harmed on the volume `label`, and when they last were."""
 
     volume: UUID
@@ -122,8 +120,7 @@ class Damage:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """One object's instance on the volumes of one agent. `volumes` are labels, in the order of the object's blocks,
     `damage` what is known to be harmed, in order of seq."""
 
@@ -148,8 +145,7 @@ class Copy:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(Struct, frozen=True):
     """One version of one source's data sequence. `blocks`, `bytes` and `files` are None until its source has ended.
 
     `step`: every block but the last stands for so many bytes of the sequence, None where they differ or nobody knows.
@@ -230,8 +226,7 @@ class Object:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
+class JobRow(Struct, frozen=True):
     """One line of a job's table: a copy, and how many of the object's blocks have a receipt in it."""
 
     object: UUID
@@ -242,8 +237,7 @@ class JobRow:
     blocks: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Struct, frozen=True):
     """`end_position` is the place behind the last filemark with a receipt, or behind the label's; 0: no label yet.
 
     `drive` is its home: a library, or a drive that stands alone. `pool` None: any pool may take it, once it is scratch.
@@ -291,8 +285,7 @@ class Volume:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """Proof that `runs` of one copy are on `volume`, before the filemark at position `filemark`."""
 
     copy: int
@@ -306,8 +299,7 @@ class Receipt:
     given_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class CopyRuns:
+class CopyRuns(Struct, frozen=True):
     """Where a copy's blocks are, each once, in the order of seq. The first column of `table` indexes `volumes`."""
 
     volumes: tuple[Volume, ...]
@@ -318,8 +310,7 @@ class CopyRuns:
         return [(self.volumes[index], position, seq, blocks) for index, seq, blocks, position in self.table.tolist()]
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """A job of this catalog that began to append to a volume and did not say that it had done.
 
     `checkpoints` is how many of its checkpoints on this volume have a receipt, so the number of the next one.
@@ -330,8 +321,7 @@ class Append:
     checkpoints: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(Struct, frozen=True):
     """What the catalog knows of the end of a volume: what stands behind `end_position` has no receipt."""
 
     volume: Volume

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,7 +162,7 @@ class Queries:
     def receipts(self, copy: int) -> list[Receipt]:
         """In the order they were given."""
         with self._database.reading() as t:
-            query = t.receipts.select(*[getattr(t.receipts, field.name) for field in fields(Receipt)])
+            query = t.receipts.select(*[getattr(t.receipts, name) for name in Receipt.__struct_fields__])
             return [
                 Receipt(**{**row, "volume": UUID(row["volume"]), "job": UUID(row["job"])})
                 for row in query.where(t.receipts.copy == copy).order_by(t.receipts.id).dicts()

@@ -7,11 +7,11 @@ that is named and left as it is.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
 
 from ..volume import runs as run_tables
 from ..volume.evidence import Found, Proof
@@ -28,8 +28,7 @@ FOUND = "found"
 """The kind of the job that blocks are put down to where no record says who wrote them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(Struct, frozen=True):
     """What a volume had that the catalog did not know. `conflicts` are sentences."""
 
     objects: int
@@ -38,8 +37,7 @@ class Added:
     state: VolumeState
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(Struct, frozen=True):
     """Where a volume is now: a library, or a drive that stands alone. `drives` are those that write its volumes."""
 
     name: str

@@ -12,15 +12,15 @@ unfinished as well that went on, and got receipts, in the newer one. So the tail
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from ..errors import CatalogError, CatalogOlderThanTape
 from .model import Tail
 
 
-@dataclass(frozen=True, slots=True)
-class SeenCheckpoint:
+class SeenCheckpoint(Struct, frozen=True):
     """A checkpoint record with a filemark right behind it. `end_position` is the place behind that filemark."""
 
     job: UUID
@@ -29,8 +29,7 @@ class SeenCheckpoint:
     end_position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What was found behind the last receipt: jobs that its records name, and objects of this catalog or not."""
 
     jobs: frozenset[UUID]

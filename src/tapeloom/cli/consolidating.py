@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from tapeloom.cli.attending import enter_when_free, may_not_wait, may_wait, signals
 from tapeloom.cli.copying import dry_run

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tapeloom.cli.attending import enter_when_free, signals
 from tapeloom.cli.endings import begun
@@ -38,8 +39,7 @@ def export(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class After:
+class After(Struct, frozen=True):
     """What came of an export after a backup. `result` None: there was none; then `failed` says whether it was due."""
 
     result: BackupResult | None = None

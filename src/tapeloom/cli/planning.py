@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from tapeloom.cli.options import as_json
 from tapeloom.cli.screen import printable, put_json, say

@@ -7,8 +7,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
 
 from tapeloom.catalog import Catalog
 from tapeloom.cli.screen import counted, duration, printable, rate, say, size
@@ -89,8 +90,7 @@ def watch(running: Running, expected: Mapping[int, int]) -> Iterator[Watch]:
         live.tick()
 
 
-@dataclass(slots=True)
-class _Drive:
+class _Drive(Struct):
     """One media agent's drive: how much went onto it, and how fast."""
 
     row: int

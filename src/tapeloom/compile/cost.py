@@ -7,7 +7,7 @@ it is when a restore runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from tapeloom.timing import Timing
 
@@ -17,8 +17,7 @@ _TURNS = 256
 """What a locate takes hangs on where on its wraps the tape stands, so that the mean of so many is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreCost:
+class RestoreCost(Struct, frozen=True):
     """Bytes read, and seconds, both as multiples of what an object in one piece would take."""
 
     bytes: float

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import networkx as nx  # type: ignore[import-untyped]
+from msgspec import Struct, field
 
 from tapeloom.graph import Node
 from tapeloom.schedule import NONE, Feed
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from tapeloom.config import Agent, Config
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(Struct):
     """One row of `streams` to be: the buffers that share its slots, from the head of the chain on."""
 
     head: Node
@@ -29,8 +28,7 @@ class Stream:
     cap: int = 0
 
 
-@dataclass(slots=True)
-class Pool:
+class Pool(Struct):
     """One row of `streams` to be: the slots that a restore media agent reads into, for all chains that it feeds."""
 
     agent: Node
@@ -39,8 +37,7 @@ class Pool:
     cap: int = 0
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(Struct):
     """One job between two passes. Each field names the pass that fills it."""
 
     config: Config

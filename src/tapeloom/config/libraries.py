@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from tapeloom import vlib
 from tapeloom.config.devices import split_device
@@ -63,8 +64,7 @@ def library_faults(tables: dict[str, Any]) -> Iterator[Fault]:
             yield Fault(("libraries", name), "no drive of [drives] is in this library", hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Drive:
+class _Drive(Struct, frozen=True):
     """As far as the file describes it. `place` is where its bay is said."""
 
     name: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from tapeloom.config.devices import split_device
 from tapeloom.errors import Problem, UsageError
@@ -20,8 +21,7 @@ Level = Literal["full", "incremental", "differential"]
 Digest = Literal["none", "sha256", "blake3"]
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """`state` and `spool` are absolute paths; `block` counts the bytes of a tape block with its header, `memory` of all
     slots, `spool_max` of all that the agents of one job may have in `spool` at once. `export_catalog`: the catalog goes
     to tape after each backup."""
@@ -34,8 +34,7 @@ class Server:
     export_catalog: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Drive:
+class Drive(Struct, frozen=True):
     """A recorder.
 
     `device` is "vtape:" and an absolute path, "null:" or "memory:" (options of the driver behind a question mark), or a
@@ -85,8 +84,7 @@ class Drive:
             raise UsageError(f"drive {self.name}: {wrong}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Struct, frozen=True):
     """A changer with slots and drives. `changer` is a path below /dev, or "vlib:" and an absolute path, with options
     behind a question mark."""
 
@@ -94,8 +92,7 @@ class Library:
     changer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Struct, frozen=True):
     """A named set of volumes. `retention` is in seconds, counted from an object's moment; None: nothing on them ever
     expires."""
 
@@ -103,8 +100,7 @@ class Pool:
     retention: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where a data sequence comes from: exactly one of `paths`, `command`, `raw` and `producer` is set.
 
     A command (`command`, `before`, `after`) that is a string is for the shell, one that is a tuple is not; `time_limit`
@@ -129,8 +125,7 @@ class Source:
     encrypt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Which objects a restore buffer is assigned to: those that fit everything that is said.
 
     `names` are sources, of each its newest object, or ids of objects: the catalog tells which. With any of the other
@@ -151,8 +146,7 @@ class Selection:
     single: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(Struct, frozen=True):
     """A media agent.
 
     `buffers` maps each buffer, in the order of the file, to what feeds it: names of sources for a backup agent, exactly
@@ -178,8 +172,7 @@ class Agent:
     selections: dict[str, Selection] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Agents of one kind that run together, by name, in the order of the file.
 
     `level` is what a backup group's jobs take when nothing else is asked for; other groups have it and do not use it.
@@ -191,8 +184,7 @@ class Group:
     level: Level = "full"
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """A whole configuration, as `load` gives it.
 
     `file` and `folder` are absolute; relative paths of the file have been taken from `folder`. All mappings are in the
@@ -206,9 +198,9 @@ class Config:
     sources: dict[str, Source]
     agents: dict[str, Agent]
     groups: dict[tuple[str, str], Group]
-    shown: str = field(repr=False)
+    shown: str
     """The file as its user named it, for messages."""
-    lines: dict[KeyPath, int] = field(repr=False, compare=False)
+    lines: dict[KeyPath, int]
     keys: dict[str, Path] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
     libraries: dict[str, Library] = field(default_factory=dict)

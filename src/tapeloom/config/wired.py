@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from tapeloom.config.faults import Path
 
@@ -14,8 +15,7 @@ _WRITING: Final = ("run_blocks", "max_restore_cost", "on_lag", "lag_max", "check
 GROUP_SETTINGS: Final = {"backup": (*_WRITING, "level"), "mirror": _WRITING, "restore": (), "copy": _WRITING}
 
 
-@dataclass(frozen=True, slots=True)
-class Wired:
+class Wired(Struct, frozen=True):
     """An agent, as far as the file describes it. A buffer whose feeds are no strings has none here."""
 
     name: str

@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tapeloom import errors
 from tapeloom._devio import ffi, lib
@@ -60,8 +61,7 @@ aborts what does not come back."""
 _BOOT = "import sys; sys.path[:0] = sys.argv[3:]; from tapeloom.device import asideserver as it; it.main(sys.argv[2])"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """What a drive is doing: `what`, a noun, and since when (of the monotonic clock)."""
 
     what: str

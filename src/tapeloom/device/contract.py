@@ -8,10 +8,11 @@ on purpose.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 from tapeloom.errors import (
     BlockSizeError,
@@ -59,8 +60,7 @@ class Status(IntEnum):
     ERR_HOST_FULL = 25
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """Where a tape stands.
 
     Attributes

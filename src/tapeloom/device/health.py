@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
+
+from msgspec import Struct, field
 
 from tapeloom.device import logpages
 from tapeloom.errors import DeviceError
@@ -32,8 +33,7 @@ class Answer(Protocol):
     def data(self) -> bytes: ...
 
 
-@dataclass(slots=True)
-class HealthReader:
+class HealthReader(Struct):
     """`send` takes a command and the bytes to take back. It raises DeviceError where that could not be sent, or where
     the answer may be about another cartridge."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from tapeloom._devio import ffi, lib
 from tapeloom.softdrive import Model
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCounts:
+class ModelCounts(Struct, frozen=True):
     """What a modelled drive did since it was opened, and what its time went into, in seconds.
 
     `seconds` are all of them by its clock, idle ones included. `backhitches` is how often it ran out of data, or of

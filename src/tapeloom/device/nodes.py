@@ -6,8 +6,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tapeloom.errors import DeviceError, UsageError
 from tapeloom.limits import PAGE_BYTES
@@ -25,8 +26,7 @@ def drive_number(minor: int) -> int:
     return minor & 0x1F | (minor & ~0xFF) >> 3
 
 
-@dataclass(frozen=True, slots=True)
-class TapeNode:
+class TapeNode(Struct, frozen=True):
     """A no-rewind node of the st driver.
 
     Attributes

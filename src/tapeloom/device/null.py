@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
@@ -12,8 +12,7 @@ from tapeloom.errors import NoMedium, UsageError
 from tapeloom.softdrive import Model, Trouble
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """What a null drive was given since it was opened; `calls` are those of write."""
 
     blocks: int

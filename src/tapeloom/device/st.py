@@ -6,8 +6,9 @@ import errno
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import UNNAMED, Magazine, Status, failure
@@ -35,8 +36,7 @@ _QUICK_SECONDS = 60.0
 _TROUBLED_WORDS = {0x03: "somebody has to look after it", 0x12: "it is offline", 0x09: "a self-test is running"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a drive said to a SCSI command. `good`: it did what it was asked; `key`, `asc`, `ascq`: of its sense."""
 
     good: bool

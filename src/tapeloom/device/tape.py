@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from abc import abstractmethod
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tapeloom._devio import ffi, lib
 from tapeloom.device.contract import Status, failure
@@ -34,8 +35,7 @@ def early_warning_bytes(capacity: int) -> int:
     return max(min(capacity // 8, EARLY_WARNING_BYTES_MAX), min(capacity // 2, EARLY_WARNING_BYTES_MIN))
 
 
-@dataclass(frozen=True, slots=True)
-class Medium:
+class Medium(Struct, frozen=True):
     """The two open files of a cartridge."""
 
     data_fd: int

@@ -11,9 +11,9 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from ..agent.rows import FILE, FOLDER, GONE, HARDLINK
@@ -26,8 +26,7 @@ from .reader import Index
 from .wanted import Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
+class Pulled(Struct, frozen=True):
     """A hard link that belongs to the state and its target in the same object that does not, for it is not wanted or a
     newer object has another: the target's entry, bytes `begin` up to before `end` of the sequence, has to be restored
     under the link's path."""
@@ -38,8 +37,7 @@ class Pulled:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """What one object gives to the final state.
 
     `parts` are byte ranges [begin, end) of its sequence, ascending, none touching the next, with whole entries in them;
@@ -60,8 +58,7 @@ class Share:
         return int((self.parts[:, 1] - self.parts[:, 0]).sum())
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """The rows of one index that stand in a window. `level` counts from 0, the oldest index."""
 
     level: int
@@ -71,8 +68,7 @@ class Slice:
     kind: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """Slices that have rows, the newest first; which of their rows are alive, and the places of all rows in canonical
     order (rows of one path have one place)."""
 

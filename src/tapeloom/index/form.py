@@ -16,11 +16,12 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from ..errors import TapeloomError, VersionTooNew
@@ -62,8 +63,7 @@ DICTIONARIES = ["kind", "mode", "uid", "gid"]
 ZSTD_LEVELS = {"path": 3, "link": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What an index says of its object as a whole.
 
     `step` is how many bytes of the sequence a block stands for, None where blocks differ; `end` the offset at which the
@@ -99,8 +99,7 @@ def unpack_facts(packed: bytes) -> Facts:
     return facts
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(Struct, frozen=True):
     """The row groups: how many rows each has, the offset of its first one, and that one's key."""
 
     rows: NDArray[np.uint32]

@@ -7,13 +7,13 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from ..agent.rows import GONE, RowBatch
@@ -26,8 +26,7 @@ from .paths import Paths
 from .wanted import Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One row, as `agent.rows.RowBatch` says. `number` counts from 0; the entry is bytes `begin` up to before `end` of
     the sequence, none of a GONE row."""
 

@@ -8,12 +8,12 @@ import queue
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from ..agent.rows import FILE, FOLDER, GONE, RowBatch
@@ -23,8 +23,7 @@ from .form import GROUP_BYTES_MAX, GROUP_ROWS, NUMBERS, Facts, Groups
 from .keys import key_of
 
 
-@dataclass(frozen=True, slots=True)
-class IndexSummary:
+class IndexSummary(Struct, frozen=True):
     """`files` counts regular files, `rows` all entries and GONE rows; `bytes` is the size of the index itself. Where
     there are no rows, there is no index."""
 

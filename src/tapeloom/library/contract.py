@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 CLEANING: Final = "CLN"
 """What the barcodes of cleaning cartridges begin with, as drives and libraries have it."""
@@ -26,8 +27,7 @@ class Kind(StrEnum):
     """Where a drive is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Struct, frozen=True):
     """One place for a cartridge.
 
     Attributes
@@ -101,7 +101,7 @@ ORDER: Final = (Kind.BAY, Kind.SLOT, Kind.IMPORT_EXPORT, Kind.TRANSPORT)
 
 def numbered(elements: Sequence[Element]) -> list[Element]:
     """In their order, each with its number."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     ordered = sorted(elements, key=lambda one: (ORDER.index(one.kind), one.address))
     counts = dict.fromkeys(Kind, 0)

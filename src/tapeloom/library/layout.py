@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tapeloom.errors import FormatError
 from tapeloom.library.contract import Element, Kind, numbered
@@ -39,8 +40,7 @@ _SERIAL_DESIGNATORS: Final = (0x0, 0x1)
 """Vendor specific, and T10 vendor id: those that hold text with the serial number at its end (SPC-4 7.8.5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """So many elements of a kind, from an address on."""
 
     first: int

@@ -7,8 +7,9 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tapeloom._devio import ffi, lib
 from tapeloom.errors import DeviceError
@@ -21,8 +22,7 @@ POLL_SECONDS: Final = 1.0
 _BECOMING_READY: Final = ((0x04, 0x01), (0x04, 0x07))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a device said to one command."""
 
     data: bytes = b""

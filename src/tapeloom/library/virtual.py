@@ -20,9 +20,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom import news
 from tapeloom.device.tape import CARTRIDGE_NAME, check_cartridge_name
@@ -38,8 +40,7 @@ FIRST: Final = {Kind.TRANSPORT: 1, Kind.BAY: 256, Kind.SLOT: 1024, Kind.IMPORT_E
 """Addresses, as real changers have them: far enough apart that a library can grow."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """What is in an element: a cartridge, and the slot that it came from."""
 
     cartridge: str

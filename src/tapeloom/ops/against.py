@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from tapeloom.agent.compare import CompareReport, compare
 from tapeloom.agent.rules import Rules
@@ -21,8 +22,7 @@ from tapeloom.volume.header import Content, Level
 from tapeloom.volume.waiting import Waiting
 
 
-@dataclass(frozen=True, slots=True)
-class AgainstResult:
+class AgainstResult(Struct, frozen=True):
     """What a comparison found. `faults`: blocks that had to be taken from another copy."""
 
     object: Object

@@ -6,7 +6,8 @@ It imports little, so that all else that a job needs can be loaded while that me
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tapeloom import kept
 from tapeloom.config import Config
@@ -15,8 +16,7 @@ from tapeloom.runtime import arena as arenas
 from tapeloom.schedule import Feed, Kind, Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
+class Beginning(Struct, frozen=True):
     """`segments` are the rows of the streams whose producer stands in another process."""
 
     schedule: Schedule

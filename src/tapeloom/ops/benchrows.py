@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from msgspec import Struct, to_builtins
 
 from tapeloom.device.model import ModelCounts
 from tapeloom.quantity import rough_rate, rough_size
 
 
-@dataclass(frozen=True, slots=True)
-class ModelledRow:
+class ModelledRow(Struct, frozen=True):
     """What a first drive with a model did in one measurement, by its own clock, which does not pass where its time is
     simulated. `starved_seconds` is how long it stood for want of data, behind its back-hitches, which took
     `backhitch_seconds`."""
@@ -47,8 +46,7 @@ class ModelledRow:
 _TITLES = ("drive time", "drive rate", "back-hitches", "starved")
 
 
-@dataclass(frozen=True, slots=True)
-class BenchRow:
+class BenchRow(Struct, frozen=True):
     """One measurement. `bytes` are those of one copy; `seconds` end with the filemark behind the last block.
 
     `wakes_per_block` counts how often a thread slept until another one woke it, `blocks_per_run` how many blocks of one
@@ -68,8 +66,7 @@ class BenchRow:
     modelled: ModelledRow | None
 
 
-@dataclass(frozen=True, slots=True)
-class BenchResult:
+class BenchResult(Struct, frozen=True):
     """`crc32c` names the implementation in use, `crc32c_bytes_per_second` is what one processor does with it. `remarks`
     are sentences for the user."""
 
@@ -82,7 +79,8 @@ class BenchResult:
 
     def as_json(self) -> dict[str, object]:
         """Plain types, for `json.dumps`."""
-        return asdict(self)
+        found: dict[str, object] = to_builtins(self)
+        return found
 
     def table(self) -> list[tuple[str, ...]]:
         """The rows as text under their headings, for people."""

@@ -6,8 +6,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tapeloom.errors import CatalogError, DeviceError, HeldError, NoMedium, TapeloomError
 from tapeloom.ops.mounts import open_configured
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from tapeloom.device import Device
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What a person in front of a drive is asked for: another cartridge. `said` is a sentence on what was in, `wanted`
     are labels of volumes that are known of and were not in yet; `is_there`: whether one has been put in since."""
 

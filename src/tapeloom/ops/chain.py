@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom.catalog import Catalog, Object
 from tapeloom.errors import RestoreError
@@ -13,8 +14,7 @@ from tapeloom.ops.lineage import Lineage
 from tapeloom.volume.header import Level
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """Objects of one source, the oldest first; each but the first is an increment to the one before, or to one that has
     the same state. `remarks` are
     sentences on what a partial restore does without."""

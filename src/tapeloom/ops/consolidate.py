@@ -6,10 +6,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom.agent.entries import Archive
 from tapeloom.agent.filed import WINDOW_BYTES, Filing
@@ -106,8 +108,7 @@ def open_consolidation(config: Config, plan: Consolidation, *, patient: bool = F
         source.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """What the job hears in the end."""
 
     files: int

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
 from uuid import UUID
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, JobRow, Object, Place
 from tapeloom.compile import compile_job
@@ -32,8 +34,7 @@ OnTick = Callable[[], None]
 Watch = Callable[[Round], AbstractContextManager[OnTick]]
 
 
-@dataclass(frozen=True, slots=True)
-class CopyResult:
+class CopyResult(Struct, frozen=True):
     """What became of copying, after the last round. `table` has the copies that were wanted, `unpaid` says what some of
     them lack and why; `already` were complete before."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from tapeloom.catalog import Catalog, Object, Volume
 from tapeloom.config import Config
@@ -16,8 +18,7 @@ from tapeloom.timing import Timing
 from tapeloom.volume.runs import BLOCKS, OBJECT, Runs
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeRead:
+class VolumeRead(Struct, frozen=True):
     """One pass of one volume. `passed` are blocks and filemarks that are read only because they lie in the way."""
 
     agent: str
@@ -30,11 +31,10 @@ class VolumeRead:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class DriveWrite:
+class DriveWrite(Struct, frozen=True):
     """What one media agent writes."""
 
     agent: str
@@ -45,11 +45,10 @@ class DriveWrite:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRound:
+class PlannedRound(Struct, frozen=True):
     """Drives work at the same time: the slowest decides."""
 
     reads: tuple[VolumeRead, ...]
@@ -70,8 +69,7 @@ class PlannedRound:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class CopyPlan:
+class CopyPlan(Struct, frozen=True):
     """Rounds, one after another; `unpaid` is what no copy can give, `already` counts the copies that are complete.
     `afterwards` says what becomes of volumes when all receipts are there."""
 

@@ -11,9 +11,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from tapeloom.catalog import Catalog, CopyStatus
 from tapeloom.compile import compile_job
@@ -100,8 +101,7 @@ buffers = {{ B1 = "BMA140.B1" }}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(Struct, frozen=True):
     """One object, restored from one copy; `differences` from the source, by path, are empty when all is well."""
 
     source: str
@@ -111,8 +111,7 @@ class Restored:
     differences: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class DemoResult:
+class DemoResult(Struct, frozen=True):
     """`surprises` are what was not as it should have been."""
 
     folder: Path

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+from msgspec.structs import replace
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, JobRow, Object, Place, Volume, VolumeState
 from tapeloom.catalog.damage import without

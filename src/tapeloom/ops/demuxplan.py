@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from tapeloom.compile.passes import Pass, Visit
 
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
     from tapeloom.ops.unweaving import Unit
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedObject:
+class PlannedObject(Struct, frozen=True):
     """An object's way in a pass; its file index is counted with it. `spooled` of its `bytes` wait in the spool."""
 
     object: str
@@ -24,11 +25,10 @@ class PlannedObject:
     spooled: int
 
     def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class DemuxPass:
+class DemuxPass(Struct, frozen=True):
     """`targets` has for each drive the objects in the order in which they will stand there."""
 
     visits: tuple[Visit, ...]
@@ -59,8 +59,7 @@ class DemuxPass:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class DemuxPlan:
+class DemuxPlan(Struct, frozen=True):
     """`reason` says in a sentence why there are so many passes, `fewest` whether it is proven that there are no fewer.
     `spool` is the folder of what waits, None: in memory. `spool_bytes` may wait at once, `spool_bytes_max` will."""
 
@@ -85,7 +84,7 @@ class DemuxPlan:
         return sum(one.bytes_read for one in self.passes)
 
     def as_json(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__slots__ if name != "passes"}
+        plain = {name: getattr(self, name) for name in self.__struct_fields__ if name != "passes"}
         return {
             "verb": "demux",
             **plain,
@@ -110,8 +109,7 @@ def planned_pass(one: Pass, targets: Sequence[str], units: Sequence[Unit]) -> De
     return DemuxPass(one.visits, tuple(ways), one.spool_bytes_max, one.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class DemuxResult:
+class DemuxResult(Struct, frozen=True):
     """`passes` are the rounds that unwove, all rounds are in `copied`. `spool_bytes_most` is what waited at most,
     `retired` are volumes that are out of use now, `kept` those that were to be and are not."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from tapeloom.catalog import Catalog, iso
 from tapeloom.config.devices import split_device
@@ -31,8 +32,7 @@ _KINDS = {
 }
 
 
-@dataclass(slots=True)
-class DriveRow:
+class DriveRow(Struct):
     """One drive. `what` names vendor, product and firmware of a real one. `held` says who has it, `trouble` why it
     cannot be used, `hung` that it does not come back. `told` is what it said last; `flags` are its own."""
 
@@ -133,8 +133,7 @@ def _can_be_asked(row: DriveRow) -> bool:
     return there and row.trouble is None and row.held is None
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """What an open drive says. `inside`: the cartridge in one that stands alone."""
 
     block_bytes_max: int

@@ -6,10 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom.catalog import Catalog, CopyStatus, Object
 from tapeloom.catalog.exported import take_over, unpack, write_copy
@@ -37,8 +39,7 @@ SOURCE = "tapeloom/catalog"
 _REST = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(Struct, frozen=True):
     """An exported catalog that a state folder was begun with."""
 
     object: UUID
@@ -46,8 +47,7 @@ class Restored:
     volumes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """What the job hears in the end."""
 
     files: int = 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from tapeloom.agent.report import printable, reason
 from tapeloom.agent.rows import FOLDER
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 NAMES_KEPT = 10
 
 
-@dataclass(slots=True)
-class Names:
+class Names(Struct):
     """How many there are, and the first of them."""
 
     count: int = 0
@@ -43,8 +43,7 @@ class Names:
         return {"count": self.count, "first": self.first}
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(Struct):
     """What of a folder a restore would replace, leave as it is although the state has it too, and remove, each name
     with all below it. `refused` says why it would not begin, or where it would end: the rest is then as if it went on.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from tapeloom.catalog import Catalog, Volume, VolumeState
 from tapeloom.config import Config
@@ -15,13 +16,12 @@ SHOWN_MAX = 5
 """Protected objects that a refusal names, of one volume."""
 
 
-@dataclass(slots=True)
-class Freeing:
+class Freeing(Struct):
     """What is decided and holds the catalog: of each volume that was looked at, whether it becomes scratch and why."""
 
     verdicts: Sequence[Verdict]
     any_pool: bool
-    _catalog: Catalog = field(repr=False)
+    _catalog: Catalog
 
     @property
     def free(self) -> list[Verdict]:
@@ -149,12 +149,11 @@ def open_retiring_volumes(config: Config, labels: Sequence[str]) -> Iterator[Ret
         yield RetiringVolumes(volumes, catalog)
 
 
-@dataclass(slots=True)
-class RetiringVolumes:
+class RetiringVolumes(Struct):
     """What is decided and holds the catalog."""
 
     volumes: Sequence[Volume]
-    _catalog: Catalog = field(repr=False)
+    _catalog: Catalog
 
     def run(self, reason: str) -> list[Volume]:
         """The volumes, as they are now."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tapeloom import _kernel
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Volume, VolumeState
@@ -34,8 +36,7 @@ OnProgress = Callable[[str, int, int], None]
 """Told a cartridge, how many of its positions are passed, and how many it has; never by two threads at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """What came of one cartridge. `why`: it gave nothing; `way`: "tables", "scan" (block by block) or both; `left`
     counts blocks that no filemark proves, which the next job on this volume will overwrite."""
 
@@ -55,8 +56,7 @@ class Imported:
     blank: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Short:
+class Short(Struct, frozen=True):
     """A copy that does not have all of its object; `missing` are blocks (first seq, last seq)."""
 
     object: Object
@@ -64,8 +64,7 @@ class Short:
     missing: tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ImportResult:
+class ImportResult(Struct, frozen=True):
     """`short` are copies that lack blocks, `unseen` labels of volumes that records speak of and that were never read,
     `unknown` labels of volumes whose state nobody can tell. `restored`: the exported catalog that was begun with."""
 
@@ -88,8 +87,7 @@ class ImportResult:
         return 1 if trouble or self.short or self.remarks else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is to be imported: labels or cartridges (none: all there are), out of which drives (none: all). `scan`:
     block by block whatever the tables say. `appendable`: volumes of unknown state are gone on with by the next job.
     `indexes`: file indexes are brought back at once. `exported`: an empty catalog is begun from the newest export."""

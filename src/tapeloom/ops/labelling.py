@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 import tapeloom
 from tapeloom import _kernel
@@ -118,8 +119,7 @@ def checked_pool(config: Config, pool: str | None) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What is on a cartridge: by what name one calls it, and the whole sentence. `ours`: tapeloom wrote it, so that it
     may be wanted; `known`: the catalog has it."""
 
@@ -129,19 +129,16 @@ class Found:
     known: bool = False
 
 
-@dataclass(slots=True)
 class Labelling:
     """An open drive, and the catalog held. `passed` says which cartridges were left alone, and why."""
 
-    config: Config
-    device: Device
-    where: Where
-    catalog: Catalog = field(repr=False)
-    passed: list[str] = field(default_factory=list)
-    _ledger: JobLedger = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._ledger = JobLedger(self.catalog, new_id())
+    def __init__(self, config: Config, device: Device, where: Where, catalog: Catalog):
+        self.config = config
+        self.device = device
+        self.where = where
+        self.catalog = catalog
+        self.passed: list[str] = []
+        self._ledger = JobLedger(catalog, new_id())
 
     def blank(self, may_label: Callable[[Sequence[str]], None]) -> list[Volume]:
         """Labels every blank cartridge that the drive can have. `may_label` is told which cartridges it has that no

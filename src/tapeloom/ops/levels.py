@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom.agent.snapshot import Snapshot
 from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome, VolumeState
@@ -15,8 +16,7 @@ from tapeloom.ops.lineage import Lineage
 from tapeloom.volume.header import Content, Level
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """What a new object of a source begins from: `since` is the snapshot of its `parent`, both None for a full one.
 
     `remark` says why it is a full one though an increment was asked for, where that is worth a word.

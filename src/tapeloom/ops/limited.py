@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tapeloom.quantity import rough_rate
 from tapeloom.schedule import Kind, Schedule
@@ -19,8 +20,7 @@ NAMED = 3
 """So many sources are named; more are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """What a drive was limited by for that share of the time, 0 to 1: "itself", "source D2", "drive R5, its mirror",
     "this machine"."""
 
@@ -28,8 +28,7 @@ class Limit:
     share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fed:
+class Fed(Struct, frozen=True):
     """How fast a drive was on the whole, and why not faster: `limit` is what most of the time went for, of `shares`."""
 
     drive: str

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Volume
 from tapeloom.catalog.model import iso
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from tapeloom.seal import KeyRing
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """An object of the chain. `waits`: it is read before the merging begins, for its drive is needed for another then.
     `severed`: paths whose data is needed though their entries are not (see `tapeloom.agent.merge`)."""
 
@@ -44,8 +45,7 @@ class Link:
         return self.stage.item
 
 
-@dataclass(frozen=True, slots=True)
-class Consolidation:
+class Consolidation(Struct, frozen=True):
     """What is merged, the oldest first, and where to. `spooling` is how those that wait are read, in its order, each of
     `flowing` how one of the others is. `result_bytes` is what the new object will have, as far as file indexes say."""
 
@@ -249,8 +249,7 @@ def _drives(copy: Iterable[Any], volumes: Mapping[UUID, Volume]) -> frozenset[st
     return frozenset(volumes[segment.volume].drive for segment in copy)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reach:
+class _Reach(Struct, frozen=True):
     """What can be read while the drive `to` is written; `home_of` by the label of a volume."""
 
     config: Config

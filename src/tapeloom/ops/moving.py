@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place, Volume, VolumeState
 from tapeloom.catalog.damage import without
@@ -44,8 +45,7 @@ class Verb(StrEnum):
         return VolumeState.SCRATCH if self is Verb.COMPACT else VolumeState.RETIRED
 
 
-@dataclass(frozen=True, slots=True)
-class MoveResult:
+class MoveResult(Struct, frozen=True):
     """`emptied` are the volumes that are out of use now, in `state`; `kept` still hold what is nowhere else."""
 
     state: VolumeState

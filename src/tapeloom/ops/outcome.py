@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom import _kernel
 from tapeloom.catalog import JobRow, JobStatus
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from tapeloom.runtime.spool import SpoolStatistics
 
 
-@dataclass(frozen=True, slots=True)
-class AgentEnd:
+class AgentEnd(Struct, frozen=True):
     """How one media agent ended, by name."""
 
     agent: str
@@ -31,8 +31,7 @@ class AgentEnd:
     """How fast its drive was, and what it was limited by; None where there is nothing to say."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackupResult:
+class BackupResult(Struct, frozen=True):
     """What became of a backup. `table` has a row for each copy; `untouched` names sources that were never begun;
     `remarks` say what sources left out on purpose."""
 

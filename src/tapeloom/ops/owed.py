@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Place, Volume
 from tapeloom.catalog.damage import without
@@ -23,16 +25,14 @@ from tapeloom.ops.rounds import Carried, Span, Trip, uncounted, unfinished_copy,
 from tapeloom.volume import runs as run_tables
 
 
-@dataclass(frozen=True, slots=True)
-class Debt:
+class Debt(Struct, frozen=True):
     """An object that an agent is to have whole, on volumes of one drive."""
 
     object: UUID
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Unpaid:
+class Unpaid(Struct, frozen=True):
     """A debt that no copy which can be read pays, with what is missing and why."""
 
     object: Object
@@ -62,8 +62,7 @@ class Unpaid:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """What a debt lacks and one copy has."""
 
     debt: Debt

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from tapeloom.catalog import Object, Volume
 from tapeloom.catalog.model import iso
@@ -27,8 +29,7 @@ Part = tuple[int, int]
 """Bytes of a sequence, from the first one up to but not including the second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One object's share in a restore.
 
     `copies` are those to read from, the best first, each as segments in order of seq; the first `complete` of them are
@@ -75,8 +76,7 @@ class Stage:
             yield from clip(self.copies[0], first, last)
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeRun:
+class VolumeRun(Struct, frozen=True):
     """A volume from its mounting until the next one is mounted in its drive. `passed` are blocks and filemarks that are
     read only because they lie in the way, `passes` how often it is gone through from front to back. `seconds` is None
     for a drive that nothing is known of."""
@@ -91,11 +91,10 @@ class VolumeRun:
     seconds: float | None
 
     def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class RestorePlan:
+class RestorePlan(Struct, frozen=True):
     """`stages` are in the order in which they are read, `volumes` in that of their mounting. `indexed`: the stages'
     parts make up the state, in any order; else the stages are applied whole, the oldest first."""
 
@@ -166,8 +165,7 @@ def spans_of(parts: Iterable[Part], step: int) -> list[Span]:
     return spans
 
 
-@dataclass(slots=True)
-class _Mounted:
+class _Mounted(Struct):
     volume: Volume
     position: int | None = None
     blocks: int = 0
@@ -189,8 +187,7 @@ class _Mounted:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Cost:
+class _Cost(Struct, frozen=True):
     seconds: float
     mounts: int
 
@@ -203,8 +200,7 @@ class _Cost:
         return saved > worth or (self.mounts < other.mounts and saved > -worth)
 
 
-@dataclass(slots=True)
-class Planner:
+class Planner(Struct):
     """Chooses copies and order. `volume_of` as the catalog knows it; `timings` by drive: those that can be used;
     `order` of the volumes, by number."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tapeloom.agent.report import printable
 from tapeloom.catalog import Catalog, CopyStatus, Object, Outcome, Volume
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
     from tapeloom.volume.waiting import Waiting
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What is to be restored.
 
     `name` is a source's name or an object's id, `at` (ns since 1970 UTC) the time of a source's state, None: now.
@@ -50,8 +51,7 @@ class Request:
     keys: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A plan and what its running needs. `indexes` and `parts`, by object, are there where the state was made from file
     indexes; `asked` are the paths, where not all is wanted, to be asked for each entry where there are no parts;
     `renamed`, by object: data that belongs to the state under another of its names alone."""
@@ -193,8 +193,7 @@ def _refuse_to_delete(chain: Chain) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Preparing:
+class _Preparing(Struct, frozen=True):
     """The two ways to a plan."""
 
     chain: Chain

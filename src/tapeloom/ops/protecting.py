@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome, Volume, VolumeState
 from tapeloom.catalog.exported import newest_export
@@ -23,8 +24,7 @@ from tapeloom.volume.header import Level
 COUNTED_ON = (VolumeState.APPENDABLE, VolumeState.FULL)
 
 
-@dataclass(frozen=True, slots=True)
-class Protected:
+class Protected(Struct, frozen=True):
     """An object on a volume that has to stay there. `why` goes on a sentence that begins with the object."""
 
     object: Object
@@ -34,8 +34,7 @@ class Protected:
         return f"{self.object.source} {self.object.id}, {self.object.level.name.lower()}, {self.why}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """About one volume. `copies` are those that count and would be lost with it, `expires_at` (ns since 1970 UTC) is
     when its pool keeps none of them any longer; None: it never stops, or there is nothing to keep."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tapeloom.agent.descent import FOLDER_FLAGS, Descent
 from tapeloom.agent.removal import Removal, is_mounted, mount_of, why
@@ -82,8 +83,7 @@ def _key(path: bytes) -> bytes:
     return path.replace(b"/", b"\0")
 
 
-@dataclass(slots=True)
-class Place:
+class Place(Struct):
     """One name in an open folder. Whoever gets it says whether it is `entered`, if it is a folder. `mtime` is in ns
     since 1970."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace as changed
 
 from tapeloom.agent.extract import Existing, TreeRestore, restore_file, restore_raw
 from tapeloom.agent.report import RestoreReport
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from tapeloom.volume.waiting import Waiting
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreResult:
+class RestoreResult(Struct, frozen=True):
     """What a restore gave. `faults`: blocks that had to be taken from another copy, or could not be had at all; `lost`
     and `missing`: what none of them could give, and the names of what is missing because of it; `broken_off`: that is
     all the source gave. Only a partial restore puts up with these. `unproven`: the bytes are not those that an object's

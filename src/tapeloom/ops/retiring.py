@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom.catalog import Catalog, CopyStatus, Object
 from tapeloom.config import Config
@@ -15,8 +16,7 @@ from tapeloom.ops.lineage import Lineage
 from tapeloom.ops.selecting import with_indexes
 
 
-@dataclass(frozen=True, slots=True)
-class Retiring:
+class Retiring(Struct, frozen=True):
     """What is decided and holds the catalog: `objects`, source by source and oldest first."""
 
     objects: tuple[Object, ...]

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom.catalog import Catalog, Copy, JobRow, JobStatus, Object, Place, VolumeState
 from tapeloom.catalog.ledger import JobLedger
@@ -41,8 +42,7 @@ Span = tuple[int, int]
 """First and last seq, both included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """Blocks of an object on their way out of one of its copies, through a buffer of a restore media agent."""
 
     object: Object
@@ -56,8 +56,7 @@ class Carried:
         return run_tables.blocks_in(self.spans)
 
 
-@dataclass(frozen=True, slots=True)
-class Trip:
+class Trip(Struct, frozen=True):
     """A round as it was decided: the job's configuration, the restore groups that it starts from, and what is carried.
 
     Of one object an agent carries one copy through one buffer. `about` is what the catalog's record of the job names
@@ -70,8 +69,7 @@ class Trip:
     about: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RoundResult:
+class RoundResult(Struct, frozen=True):
     """What became of a round. `agents` are those that read, then those that wrote; `left` is what could not be read;
     `table` has a row for each copy that was to be written. `blocks` and `bytes` were read and handed on."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tapeloom.catalog import Catalog, Volume
 from tapeloom.errors import CatalogError, DeviceError, HeldError, NoMedium, NotFound, UsageError
@@ -29,8 +30,7 @@ Moved = Callable[[Element, Element], None]
 """Told of a cartridge that was moved: from where, to where."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shelved:
+class Shelved(Struct, frozen=True):
     """An element of a library, the drive that stands in it, and the volume that the catalog has of its cartridge."""
 
     library: str

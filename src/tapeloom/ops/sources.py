@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom.agent.tree import TreeSource
 from tapeloom.errors import SourceError, TapeloomError
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     Reader = TreeSource | RawSource | CommandSource
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """What the job hears of a source that has given everything."""
 
     files: int

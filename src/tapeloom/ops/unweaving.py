@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom import _kernel
 from tapeloom.catalog import Catalog, Place
@@ -34,8 +35,7 @@ Where = tuple[int, int]
 """A volume's row in the plan, and a position."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Struct, frozen=True):
     """What is to stand in one piece: an object, and its file index behind it where that goes along. Agent and buffer
     of what is carried are left open."""
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tapeloom import _kernel
 from tapeloom.catalog import Catalog, Copy, CopyStatus, Object
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from tapeloom.volume.waiting import Waiting
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """One copy after reading it back. `copy` is as the catalog had it before; it has so many `blocks`."""
 
     object: Object
@@ -55,8 +55,7 @@ class Checked:
         return "damaged" if self.harmed else "not read" if self.faults else "good"
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyResult:
+class VerifyResult(Struct, frozen=True):
     """`checked` copies were read; `passed_over` were known as incomplete and were not. `cleared` are those of `checked`
     that were known as damaged, and are not any more: they are now what is given with them. `unrecorded` says why the
     catalog does not know what was found, where it does not; `wanted` are volumes that were not there, in words."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 NAME_SIZE = 14.0
 BUFFER_SIZE = 12.5
@@ -29,8 +29,7 @@ FEED_ROOM = 240.0
 TICKS = 40.0  # the slots in a buffer's symbol
 
 
-@dataclass(slots=True, eq=False)
-class Box:
+class Box(Struct, eq=False):
     """One media agent. Ports are its buffers, by number."""
 
     name: str
@@ -57,8 +56,7 @@ class Box:
         return HEAD + ROW * number + ROW_BOX / 2
 
 
-@dataclass(slots=True, eq=False)
-class Lane:
+class Lane(Struct, eq=False):
     """Where an arrow passes a column."""
 
     chain: int
@@ -74,8 +72,7 @@ class Lane:
 Item = Box | Lane
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """An arrow, or the part of one, between two neighbouring columns."""
 
     chain: int
@@ -93,8 +90,7 @@ class Link:
         return self.head.top + self.head.port(self.head_port)
 
 
-@dataclass(slots=True)
-class Panel:
+class Panel(Struct):
     """A group, or the part of it that stands in one column."""
 
     kind: str
@@ -104,8 +100,7 @@ class Panel:
     bottom: float = 0.0
 
 
-@dataclass(slots=True)
-class Column:
+class Column(Struct):
     """`left` to `right` is the panel; boxes stand from `box` on, and are `box_width` wide."""
 
     items: list[Item] = field(default_factory=list)
@@ -115,8 +110,7 @@ class Column:
     box_width: float = 0.0
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(Struct):
     boxes: list[Box]
     lanes: list[Lane]
     links: list[Link]

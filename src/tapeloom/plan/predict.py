@@ -8,13 +8,13 @@ max-min fair ones: let all chains rise alike, stop those that meet a full drive,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tapeloom.schedule import NONE, Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """By row of `streams`, pools left out: the rate (inf where no drive limits it) and the row of the agent that does,
     or None."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One buffer of a chain."""
 
     buffer: str
@@ -20,8 +19,7 @@ class Stage:
     """Place in `Chain.stages` of the buffer that feeds this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """A tree of coupled buffers, which share their slots. `stages` stand depth first, each below what feeds it."""
 
     sources: tuple[str, ...]
@@ -40,8 +38,7 @@ class Chain:
     """The agent whose drive sets `rate`."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentPlan:
+class AgentPlan(Struct, frozen=True):
     name: str
     kind: str
     group: str
@@ -72,8 +69,7 @@ class AgentPlan:
     """How long the drive is to run before it stops again: twice as long as a stop takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
+class PoolPlan(Struct, frozen=True):
     """The slots that a restore media agent reads into, for whichever of its chains the next block belongs to."""
 
     agent: str
@@ -82,8 +78,7 @@ class PoolPlan:
     slots_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolPlan:
+class SpoolPlan(Struct, frozen=True):
     """Where an agent's blocks go when it lags. All agents of the job share `bytes_max`."""
 
     agent: str
@@ -92,22 +87,19 @@ class SpoolPlan:
     segment_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryItem:
+class MemoryItem(Struct, frozen=True):
     name: str
     count: int
     each_bytes: int
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(Struct, frozen=True):
     number: int
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """What limits the job if sources are fast enough. `agent` is None where no drive of the job has a rate."""
 
     agent: str | None
@@ -119,8 +111,7 @@ class Prediction:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     file: str
     groups: tuple[str, ...]
     """`KIND NAME` of each."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins
 
 from tapeloom.plan.records import Chain, Plan, PoolPlan
 from tapeloom.quantity import rough_bytes, rough_rate, rough_size
@@ -15,7 +16,8 @@ COLUMNS = 100
 
 def to_json(plan: Plan) -> dict[str, Any]:
     """The plan as plain data, ready for `json.dumps`: the names are those of the records."""
-    return asdict(plan)
+    found: dict[str, Any] = to_builtins(plan)
+    return found
 
 
 def to_text(plan: Plan) -> str:

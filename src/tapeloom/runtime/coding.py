@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom import _kernel
 from tapeloom.errors import NoReaders
@@ -35,8 +37,7 @@ DigestKind = Literal["none", "sha256", "blake3"]
 _ZEROS = bytes(64 * 1024)
 
 
-@dataclass(frozen=True, slots=True)
-class Coding:
+class Coding(Struct, frozen=True):
     """How the blocks of an object are made: compressed by zstd at a level, sealed with a key, both or neither; and
     which digest is made of the clear sequence.
 
@@ -81,8 +82,7 @@ def open_sink(arena: _kernel.Arena, item: JobObject, header_bytes: int, coding: 
     return CodingSink(_kernel.Feeder(arena, item.stream), item, header_bytes, coding)
 
 
-@dataclass(slots=True)
-class _Coder:
+class _Coder(Struct):
     """Makes a payload of clear bytes. For several threads."""
 
     feeder: _kernel.Feeder
@@ -105,8 +105,7 @@ class _Coder:
         return codec, self.seal.close(header, seq, payload)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(Struct, frozen=True):
     """A block on its way. `buffer` is free again when `coded` has been published and `hashed` is done."""
 
     seq: int

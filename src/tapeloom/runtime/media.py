@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from tapeloom import _kernel
 from tapeloom._kernel import TurnReason
@@ -64,8 +64,7 @@ class Ending(StrEnum):
     HUNG = "hung"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentResult:
+class AgentResult(Struct, frozen=True):
     """How an agent ended; `why` is a sentence where it was not COMPLETE."""
 
     agent: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from tapeloom.errors import TapeloomError
 from tapeloom.volume.header import Content, Level
@@ -19,8 +20,7 @@ class State(StrEnum):
     """Its source broke off; what is on tape of it ends with FAILED, if anything is."""
 
 
-@dataclass(slots=True)
-class JobObject:
+class JobObject(Struct):
     """One version of one source's sequence, as this job makes it. Written by its stream's thread only."""
 
     number: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from tapeloom._kernel import AgentStatistics
 
@@ -25,8 +26,7 @@ class Agent(Protocol):
     def seconds(self) -> tuple[float, float]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """Of one agent with a drive: from its first turn at writing to the end of its last volume, `seconds` later.
 
     Of these it was with its drive for `drive_seconds`, and slept for `asleep_seconds`, for want of blocks: because

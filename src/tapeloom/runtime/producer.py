@@ -16,9 +16,10 @@ import socket
 import stat
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from msgspec import Struct
 
 from tapeloom import _kernel, _segment
 from tapeloom._segment import BridgeEnd, Goodbye
@@ -56,8 +57,7 @@ _GOODBYE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ProducerReport:
+class ProducerReport(Struct, frozen=True):
     """Of a sequence that came whole."""
 
     files: int = 0

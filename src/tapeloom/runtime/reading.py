@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import numpy as np
+from msgspec.structs import replace
 
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Stop, Verdict

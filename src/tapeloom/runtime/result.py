@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tapeloom.runtime.media import AgentResult, Ending
 from tapeloom.runtime.objects import JobObject
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from tapeloom.runtime.splitting import ReadResult
 
 
-@dataclass(frozen=True, slots=True)
-class JobResult:
+class JobResult(Struct, frozen=True):
     """What became of everything: `agents` are those that write to a drive, `readers` those that read from one."""
 
     objects: list[JobObject]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom._kernel import Verdict
 from tapeloom.volume.harm import Harm
@@ -14,8 +16,7 @@ Span = tuple[int, int]
 """First and last seq, both included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """Blocks of one object that follow one another on one volume. `copy` names whose they are, for messages; `copy_id`
     is that copy's number in the catalog, 0 where it has none."""
 
@@ -40,8 +41,7 @@ class Segment:
         return self.part(seq + 1, self.last)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """Blocks that are not what they should be, and where. `harm` is how the medium was found; None where that says
     nothing of the medium: the volume could not be had, or what is sealed does not open."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom import _kernel
 from tapeloom._kernel import Block
@@ -52,8 +53,7 @@ def open_sequence(
     return ObjectBytes(drain, object_id, decoder, partial=partial, digest=digest, instead=instead)
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+class _Taken(Struct, frozen=True):
     """A block that the drain gave. `clear` are its bytes of the sequence, or will be, or why they are not to be had."""
 
     seq: int

@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct, field
 
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Verdict
@@ -30,8 +30,7 @@ FAILURES_IN_A_ROW_MAX = 64
 """So many blocks, one behind the other, that a drive cannot read: it is the drive, or the rest of the tape."""
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Struct, frozen=True):
     """An object that is read: which stream it goes to, its number in the job, and which copy it is read from, by its
     agent's name and its number in the catalog."""
 
@@ -42,8 +41,7 @@ class Want:
     copy_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """What is read of one volume, in one go. `runs` in order of position; their first column indexes the wants: its own
     where it has some, in another pass of which an object goes to another stream, else those of all passes."""
 
@@ -53,8 +51,7 @@ class Pass:
     wants: Sequence[Want] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
+class Reads(Struct, frozen=True):
     """Everything that one restore media agent is to read in one job. Passes may be made when their turn has come, by
     the agent's thread."""
 
@@ -63,16 +60,14 @@ class Reads:
     mounts: Mounts
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """Blocks of an object that could not be given, and why."""
 
     object: UUID
     fault: Fault
 
 
-@dataclass(slots=True)
-class ReadResult:
+class ReadResult(Struct):
     """How a restore media agent ended; `why` is a sentence where it was not COMPLETE."""
 
     agent: int

@@ -24,12 +24,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
 
 from tapeloom import _kernel
 from tapeloom._kernel import SplitReason, Stop, TurnReason
@@ -52,8 +52,7 @@ SEGMENT_SECONDS = 1.0
 NO_LIMIT = 2**63 - 1
 
 
-@dataclass(slots=True)
-class Segment:
+class Segment(Struct):
     """A folder with a virtual tape in it. `reserved` bytes of the disk's share are its own."""
 
     folder: Path
@@ -62,8 +61,7 @@ class Segment:
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolStatistics:
+class SpoolStatistics(Struct, frozen=True):
     """What went through the spool of one agent. All zero where it was never needed."""
 
     segments: int

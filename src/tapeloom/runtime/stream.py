@@ -6,10 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom import _kernel
 from tapeloom.errors import NoReaders, SourceError, Stopped
@@ -52,8 +53,7 @@ class Source(Protocol):
         """Write the whole sequence. Raises SourceError where it breaks off, passes on `Stopped`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What the header and the catalog say of an object, beside its source's name.
 
     `level` and `parent` as in FORMAT.md. `as_of_ns`: of a full one that stands for its parent, the parent's. `coding`:

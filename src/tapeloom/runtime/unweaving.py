@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tapeloom import _kernel
 from tapeloom.errors import DeviceError
@@ -39,8 +40,7 @@ LOOK_SECONDS = 0.05
 LABEL = "(spool)"
 
 
-@dataclass(frozen=True, slots=True)
-class Taking:
+class Taking(Struct, frozen=True):
     """Runs of a volume are read; those of the wants in `waiting` go into the spool, all others straight on."""
 
     volume: UUID
@@ -49,15 +49,13 @@ class Taking:
     waiting: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Leaving:
+class Leaving(Struct, frozen=True):
     """What waits of these wants, which go to one target, leaves the spool in this order."""
 
     wants: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(Struct, frozen=True):
     """Of what was read."""
 
     blocks: int = 0

@@ -15,8 +15,9 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from tapeloom.errors import KeyMissing, KeyUnfit, SealError
 from tapeloom.seal.library import library
@@ -40,18 +41,20 @@ secret: {secret}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """`id` is what headers name it by, `secret` what nobody else may see, `name` what its owner calls it."""
 
     id: bytes
-    secret: bytes = field(repr=False)
+    secret: bytes
     name: str | None = None
 
     @classmethod
     def of(cls, secret: bytes, name: str | None = None) -> Key:
         """The key with this secret of SECRET_BYTES random bytes."""
         return cls(hashlib.sha256(b"tapeloom key id" + secret).digest()[:ID_BYTES], secret, name)
+
+    def __repr__(self) -> str:
+        return f"Key({self.shown})"  # whatever prints it, the secret stays one
 
     @property
     def shown(self) -> str:

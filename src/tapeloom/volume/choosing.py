@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from tapeloom.device import UNNAMED, Device, Status
 from tapeloom.errors import CatalogOlderThanTape, DeviceError, FormatError, NoMedium, VersionTooNew, VolumeWanted
@@ -20,8 +21,7 @@ STEM_CHARACTERS = 19
 id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(Struct, frozen=True):
     """A cartridge in the drive that is written from its beginning: it is blank, or holds the scratch volume that is
     replaced."""
 
@@ -29,8 +29,7 @@ class Fresh:
     replaces: Known | None = None
 
 
-@dataclass(slots=True)
-class Chooser:
+class Chooser(Struct):
     """One look at what a drive can have; what it chooses is in the drive afterwards. `passed` says why cartridges that
     are there were left alone."""
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from .header import Codec, Content, Flag, Header, Level
 from .records import Ended, JobEnd, JobStart, VolumeStart
 from .runs import Runs
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """Blocks before a filemark, and whose they are, for a receipt. `job` None: no record says who wrote them.
     `scanned`: the blocks themselves were read, in the place of a table."""
 
@@ -25,8 +25,7 @@ class Proof:
     scanned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """A job's agent that began to write and did not say that it had done: how many of its checkpoints stand here."""
 
     job: UUID
@@ -34,8 +33,7 @@ class Left:
     checkpoints: int
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(Struct):
     """What an object's own blocks say of it."""
 
     source: str
@@ -70,16 +68,14 @@ def seen_in(header: Header) -> Seen:
     return seen
 
 
-@dataclass(frozen=True, slots=True)
-class Harmed:
+class Harmed(Struct, frozen=True):
     """A block with a sound header whose payload is damaged."""
 
     object: UUID
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """One volume. `end_position` is the place behind its last filemark that proves anything; `behind` counts what
     stands after that and proves nothing. `scanned` counts blocks that were read instead of tables, `by_tables` the
     checkpoints that were taken as they are. `said` are the fields `catalog` of its records, in the order on tape.

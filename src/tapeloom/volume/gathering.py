@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from tapeloom.device import Device
 from tapeloom.errors import DeviceError, EndOfData, ForeignVolume
@@ -28,8 +29,7 @@ OnProgress = Callable[[int, int], None]
 """Told of positions passed and positions in all."""
 
 
-@dataclass(slots=True)
-class File:
+class File(Struct):
     """What stands between two filemarks: positions `start` to `end`, where the filemark is if it is `marked`."""
 
     start: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tapeloom.device import Device
 from tapeloom.errors import BlockDamaged, BlockSizeError, DeviceError, EndOfData, FormatError
@@ -13,8 +14,7 @@ FAILURES_MAX = 8
 """So many places one after another that cannot be read, and the tape is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """What stands at a position. `header` None: a damaged block, or none of ours. `payload` None: it is damaged."""
 
     position: int

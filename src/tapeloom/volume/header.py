@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import BlockDamaged, FormatError, VersionTooNew
 from ..limits import BLOCK_BYTES_MAX, HEADER_BYTES, HEADER_PAGE_BYTES, SOURCE_NAME_BYTES_MAX
@@ -90,8 +92,7 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """What a header says. Times are ns since 1970 UTC; `seq` and `offset` count from 0.
 
     `pack` fills in `payload_bytes`, and `sequence_bytes` of a block that is neither coded nor sealed, from the payload

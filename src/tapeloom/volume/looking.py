@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom.device import Device
 from tapeloom.errors import EndOfData, FormatError
@@ -11,16 +12,14 @@ from tapeloom.volume.header import Crc32c, Kind, crc32c, parse
 from tapeloom.volume.records import Checkpoint, JobEnd, JobStart, Record, RecordAssembler
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(Struct, frozen=True):
     """A checkpoint record and the filemark behind it, at whose far side `end_position` is."""
 
     record: Checkpoint
     end_position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What was found: ids of jobs that records name, of objects that blocks belong to, and checkpoints with their
     filemark.
 

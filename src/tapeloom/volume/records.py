@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct, field
 
 from ..errors import FormatError
 from ..limits import HEADER_BYTES, MIB
@@ -28,16 +28,14 @@ _LEFT_OUT = {"catalog", "pool", "barcode"}
 """Fields that a record does not have where there is nothing to say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One object in the list of a checkpoint or a volume-end; run tables refer to it by its index."""
 
     id: UUID
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """One object in a job-end: what one agent wrote of it in this job, on all volumes."""
 
     id: UUID
@@ -50,8 +48,7 @@ class Ended:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeStart:
+class VolumeStart(Struct, frozen=True):
     """The label of a volume, as a record. `pool` and `barcode` are None where nobody has said."""
 
     volume: UUID
@@ -66,8 +63,7 @@ class VolumeStart:
     barcode: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobStart:
+class JobStart(Struct, frozen=True):
     """An agent begins to write. `streams` are the names of its sources; `catalog` see `tapeloom.volume.telling`."""
 
     job: UUID
@@ -77,11 +73,10 @@ class JobStart:
     drive: str
     started_at: int
     streams: tuple[str, ...]
-    catalog: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    catalog: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _WithRuns:
+class _WithRuns(Struct, frozen=True, eq=False):
     """A run table, whose first column counts in `objects`."""
 
     objects: tuple[Entry, ...] = ()
@@ -95,8 +90,7 @@ class _WithRuns:
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Checkpoint(_WithRuns):
+class Checkpoint(_WithRuns, frozen=True, eq=False, kw_only=True):
     """The runs since the checkpoint before it on this volume. `number` counts from 0 in a job on this volume."""
 
     job: UUID
@@ -105,23 +99,21 @@ class Checkpoint(_WithRuns):
     catalog: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class VolumeEnd(_WithRuns):
+class VolumeEnd(_WithRuns, frozen=True, eq=False, kw_only=True):
     """The runs of the whole volume."""
 
     volume: UUID
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnd:
+class JobEnd(Struct, frozen=True):
     """An agent has written what it had to, and what became of each object."""
 
     job: UUID
     agent: str
     status: str
     objects: tuple[Ended, ...]
-    catalog: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    catalog: Mapping[str, Any] = field(default_factory=dict)
 
 
 Record = VolumeStart | JobStart | Checkpoint | VolumeEnd | JobEnd
@@ -202,9 +194,9 @@ def _json(record: Record) -> Iterator[bytes]:
     yield b"]}"
 
 
-def _scalars(record: object) -> dict[str, Any]:
+def _scalars(record: Struct) -> dict[str, Any]:
     """Every field but the run table, in the order of declaration."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__ if name != "runs"}  # type: ignore[attr-defined]
+    return {name: getattr(record, name) for name in record.__struct_fields__ if name != "runs"}
 
 
 def _plain(value: Any) -> Any:

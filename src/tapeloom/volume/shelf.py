@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
+
+from msgspec import Struct
 
 from tapeloom.volume.looking import Look
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from tapeloom.health import Doubt
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What the catalog knows of a volume.
 
     `end_position` is the place behind its last filemark with a receipt; `unfinished` says that a job of this very
@@ -42,8 +42,7 @@ class Known:
         return self.doubt is not None and self.doubt.unfit
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(Struct, frozen=True):
     """Where a job's volumes belong: a library or a drive that stands alone, and the pool."""
 
     home: str
@@ -92,8 +91,7 @@ class Shelf(Protocol):
         last receipt, where a job of this catalog may have left it. Raises CatalogOlderThanTape, CatalogError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mounted:
+class Mounted(Struct, frozen=True):
     """A volume ready for appending at `position`."""
 
     id: UUID

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
 
 from tapeloom.device import Device
 from tapeloom.errors import DeviceError, EndOfMedium, PositionLost, VolumeWanted
@@ -30,8 +30,7 @@ SEAM_TRIES = 3
 """Near the end of the tape a drive refuses every other write, and takes the next: so does the st driver of Linux."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(Struct, frozen=True):
     """What the writer has to know of an object by its number in the job."""
 
     id: UUID
@@ -76,8 +75,7 @@ class Ledger(Shelf, Protocol):
         """The same, of all objects of this job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(Struct, frozen=True):
     """Who writes, and why: what job-start says."""
 
     job: UUID

@@ -11,10 +11,10 @@ the one that has spooled least.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from msgspec import Struct
 
 from tapeloom.compile.passes.weave import Weave
 
@@ -22,8 +22,7 @@ Orders = tuple[tuple[int, ...], ...]
 """For each target its members, in the order of writing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(Struct, frozen=True):
     """`leaves` are the places at which members begin on their targets, `spooled` the bytes that wait till then; both
     by member."""
 
@@ -37,8 +36,7 @@ class Course:
         return sum(self.spooled.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Act:
+class _Act(Struct, frozen=True):
     """What happens at one event: whole members leave the spool, others begin to hold. Linked to what was before."""
 
     event: int
@@ -47,8 +45,7 @@ class _Act:
     before: _Act | None
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(Struct, frozen=True):
     """Sets of members are bits: `holders` of targets, `whole` ones that have ended and wait."""
 
     holders: int

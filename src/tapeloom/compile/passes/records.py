@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Runs = NDArray[np.int64]
@@ -12,8 +11,7 @@ Runs = NDArray[np.int64]
 OBJECT, POSITION, BLOCKS = range(3)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SourceVolume:
+class SourceVolume(Struct, frozen=True, eq=False):
     """What stands on a volume of the things wanted.
 
     `runs` is an int64 array of shape (n, 3) in the order of position; its columns are `OBJECT` (a number that the
@@ -26,16 +24,14 @@ class SourceVolume:
     runs: Runs
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """In front of the block at `position` of a volume, which is a row of the volumes given."""
 
     volume: int
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """How an object gets to its target in one pass.
 
     Its first `spooled_blocks` wait in the spool, until the tape that is read has come to `leaves_at` (None where
@@ -50,8 +46,7 @@ class Way:
     leaves_at: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """Blocks that a pass reads one after another; between two stretches of a volume there is a locate.
 
     Those of `blocks` that are not among `wanted_blocks` are read only because that is faster than going round them.
@@ -62,8 +57,7 @@ class Stretch:
     wanted_blocks: int
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(Struct, frozen=True):
     """A volume in a pass. `mounts` is false where it is in the drive already."""
 
     volume: int
@@ -75,8 +69,7 @@ class Visit:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """One way through the volumes.
 
     `targets` has for each target drive the objects in the order in which they stand on it. That order is all a runner
@@ -112,8 +105,7 @@ class Pass:
         return sum(way.spooled_bytes for way in self.ways)
 
 
-@dataclass(frozen=True, slots=True)
-class PassPlan:
+class PassPlan(Struct, frozen=True):
     """All passes, in order.
 
     `passes_least` is proven: no plan in which each object is taken in one pass has fewer. `reason` says in a sentence

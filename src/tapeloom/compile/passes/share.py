@@ -9,8 +9,9 @@ one moment: where the greedy division reaches it, it is as good as trying everyt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from tapeloom.compile.passes import course
 from tapeloom.compile.passes.course import Course
@@ -27,8 +28,7 @@ Members = tuple[int, ...]
 Cost = Callable[[Course], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """A moment at which much is open. `waiting` are the bytes read by then of the objects that are open, descending."""
 
     place: int
@@ -45,8 +45,7 @@ class Moment:
             passes += 1
 
 
-@dataclass(frozen=True, slots=True)
-class Division:
+class Division(Struct, frozen=True):
     """The courses of one weave's passes. `least` is proven."""
 
     courses: tuple[Course, ...]

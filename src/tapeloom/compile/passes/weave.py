@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from tapeloom.compile.passes.records import BLOCKS, OBJECT, POSITION, Place, SourceVolume
@@ -18,8 +18,7 @@ from tapeloom.compile.passes.records import BLOCKS, OBJECT, POSITION, Place, Sou
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """The begin (`ends` false) of a member in front of its first block, or its end behind its last."""
 
     place: int
@@ -27,8 +26,7 @@ class Event:
     member: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Thread:
+class Thread(Struct, frozen=True, eq=False):
     """One object: its runs by place, and how many blocks and bytes of it stand before each of them."""
 
     object: int
