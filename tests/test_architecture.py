@@ -25,6 +25,7 @@ LEAVES = {
     "limits",
     "moment",
     "news",
+    "numerics",
     "quantity",
     "quoting",
     "schedule",

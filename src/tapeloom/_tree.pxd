@@ -95,6 +95,8 @@ cdef extern from "walk.h" nogil:
         size_t marker_count
         tl_exclude exclude
         void *exclude_context
+    cdef struct tl_row:
+        pass
     cdef struct tl_rows:
         tl_bytes rows, paths, links
     cdef struct tl_counts:

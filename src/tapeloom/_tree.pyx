@@ -4,8 +4,6 @@
 import os
 from contextlib import contextmanager
 
-import numpy as np
-
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.errno cimport EBADMSG, ENOMEM
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -16,10 +14,10 @@ from tapeloom.agent.rows import RowBatch
 from tapeloom.errors import SourceError
 
 
-_ROW = np.dtype([
+_ROW = [
     ("size", "<u8"), ("offset", "<u8"), ("mtime", "<i8"), ("mode", "<u4"), ("uid", "<u4"), ("gid", "<u4"),
     ("path_bytes", "<u4"), ("link_bytes", "<u4"), ("kind", "<u4"),
-])
+]
 
 
 DOUBT = TL_MARK_DOUBT
@@ -141,8 +139,10 @@ cdef class Level:
 
 cdef batch_of(tl_rows *rows):
     """The rows as columns. They are freed."""
+    import numpy as np  # which takes longer than a walk of many trees: not before there are rows
+
     try:
-        table = np.frombuffer(bytes_in(&rows.rows), _ROW)
+        table = np.frombuffer(bytes_in(&rows.rows), np.dtype(_ROW))
         paths, links = bytes_in(&rows.paths), bytes_in(&rows.links)
     finally:
         tl_bytes_free(&rows.rows)
@@ -389,7 +389,7 @@ cdef class Walk:
 
     @property
     def rows_waiting(self):
-        return self.walk.rows.rows.used // <size_t>_ROW.itemsize
+        return self.walk.rows.rows.used // sizeof(tl_row)
 
     def take_rows(self):
         """The rows that have come together."""

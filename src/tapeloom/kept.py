@@ -17,12 +17,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import tapeloom
 from tapeloom.config import model
 from tapeloom.limits import CONFIG_BYTES_MAX, STATE_DEFAULT
-from tapeloom.schedule import Schedule
+
+if TYPE_CHECKING:
+    from tapeloom.schedule import Schedule
 
 T = TypeVar("T")
 
@@ -70,6 +72,8 @@ def config(path: str | os.PathLike[str]) -> model.Config:
 def schedule(config: model.Config, groups: Sequence[str] | None = None) -> Schedule:
     """The schedule of a job, as `compile.compile_job` gives it. Raises as that does."""
 
+    from tapeloom.schedule import Schedule  # and numpy, which a configuration does without
+
     def compiled() -> Schedule:
         from tapeloom.compile import compile_job
 
@@ -77,7 +81,8 @@ def schedule(config: model.Config, groups: Sequence[str] | None = None) -> Sched
 
     asked = json.dumps(None if groups is None else list(groups)).encode()
     question = json.dumps(_plain(config, without=("shown", "lines"))).encode()
-    return _kept(config.server.state, (b"schedule", asked, question), compiled, _SCHEDULE)
+    form = (Schedule.to_bytes, Schedule.from_bytes)
+    return _kept(config.server.state, (b"schedule", asked, question), compiled, form)
 
 
 def _state(folder: str, data: bytes) -> Path | None:
@@ -217,4 +222,3 @@ def _config_of(content: bytes) -> model.Config:
 
 
 _CONFIG: Final = (_config_bytes, _config_of)
-_SCHEDULE: Final = (Schedule.to_bytes, Schedule.from_bytes)

@@ -60,10 +60,10 @@ def members(archive: bytes) -> list[str]:
 
 def unreachable(monkeypatch, path: bytes) -> None:
     """The folder that *path* needs cannot be opened again when its turn comes."""
-    odd = tree._Reading._odd
+    odd = tree._Taking._odd
 
     def handle(reading, skip, what, found, name, fd, error, *rest):
         gone = found == path
         odd(reading, skip, what, found, name, -1 if gone else fd, errno.ESTALE if gone else error, *rest)
 
-    monkeypatch.setattr(tree._Reading, "_odd", handle)
+    monkeypatch.setattr(tree._Taking, "_odd", handle)

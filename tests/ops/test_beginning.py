@@ -28,7 +28,8 @@ def test_too_little_memory_is_said_before_anything_begins(ready: World, monkeypa
     monkeypatch.setattr(arena, "_available_bytes", lambda: 4096)
     with (
         pytest.raises(UsageError, match="0 MiB of memory to spare"),
-        open_backup(ready.config, beginning=begin(ready.config)),
+        begin(ready.config) as begun,
+        open_backup(ready.config, beginning=begun),
     ):
         raise AssertionError("it has begun")
     with ready.catalog() as catalog:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tapeloom.errors import FormatError
 from tapeloom.volume import runs
+from tapeloom.volume.spans import gaps
 
 rows = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 2**62), st.integers(1, 2**30), st.integers(0, 2**62)), max_size=60
@@ -60,7 +61,7 @@ def test_spans_and_gaps_divide_all_blocks(held: set[int], blocks: int) -> None:
     table = runs.table([(0, seq, 1, 100 + seq) for seq in sorted(held, key=lambda seq: seq % 7)])
     spans = runs.spans(table)
     assert {seq for first, last in spans for seq in range(first, last + 1)} == held
-    missing = {seq for first, last in runs.gaps(spans, blocks) for seq in range(first, last + 1)}
+    missing = {seq for first, last in gaps(spans, blocks) for seq in range(first, last + 1)}
     assert missing == set(range(blocks)) - held
     assert all(after[0] > before[1] + 1 for before, after in pairwise(spans))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +86,8 @@ class _Beyond:
     """
 
     def __init__(self, folder: Path | None):
+        import tempfile  # only for very many links: start-up time
+
         self._folder = folder
         self._filter = bytearray(_FILTER_BITS // 8)
         with spilling(folder):
@@ -139,6 +140,8 @@ def spilling(folder: Path | None) -> Iterator[None]:
 
 
 def no_room(folder: Path | None, error: OSError | sqlite3.Error) -> SourceError:
+    import tempfile
+
     why = reason(error) if isinstance(error, OSError) else str(error)
     where = folder or tempfile.gettempdir()
     return SourceError(f"the tables of hard links find no room in {where}: {why}; let TMPDIR name a roomier folder")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from .._tree import DOUBT, Odd, Walk
 from ..errors import SnapshotError, SourceError
@@ -71,35 +72,17 @@ class TreeSource:
         Raises SourceError when a path does not exist or cannot be opened, or when two have one name, before
         anything is written; SnapshotError when *since* is of other rules; errors.Stopped comes through from *sink*.
         """
+        with self.begin(since=since, keep=keep, rows=rows is not None) as begun:
+            return begun.into(sink, rows)
+
+    def begin(
+        self, *, since: Snapshot | None = None, keep: SnapshotWriter | None = None, rows: bool = False
+    ) -> TreeReading:
+        """Open the paths and begin to read the first, for somebody who writes it down later: the walk goes ahead as far
+        as `agent.walk.Limits` say. *rows*: that one wants them. Raises as `run`. To be closed."""
         if since is not None and (why := since.fits(self)):
             raise SnapshotError(f"the snapshot does not fit: {why}")
-        names = self._names()
-        with ExitStack() as stack:
-            roots: list[tuple[bytes, Path, int | None]] = []
-            stack.callback(_close_all, roots)
-            for name, path in names:
-                roots.append((name, path, _open_root(path)))
-            if keep is not None:
-                keep.begin(self.rules)
-            forced = None
-            if since is not None and since.linked:
-                from .relinked import relinked  # only where there is something to compare: start-up time
-
-                forced = relinked(self.rules, roots, since, self._spill)
-            links = stack.enter_context(FirstNames(self._spill))
-            walk = stack.enter_context(
-                walking(self.rules, since=since, keep=keep, forced=forced, rows=rows is not None, spill=self._spill)
-            )
-            reading = _Reading(sink, walk, ByHand(sink, walk, links), rows, since)
-            while roots:
-                name, path, fd = roots.pop(0)
-                reading.root(name, path, fd)
-            end = walk.position
-            sink.write(pax.END)
-            reading.flush()
-            if keep is not None:
-                keep.ended(walk)
-        return reading.report(end)
+        return TreeReading(self.rules, self._names(), since, keep, rows, self._spill)
 
     def _names(self) -> list[tuple[bytes, Path]]:
         """Each path under the name that it has in the archive, in canonical order."""
@@ -143,16 +126,93 @@ def _open_root(path: Path) -> int | None:
         raise SourceError(f"{path} cannot be read: {reason(error)}") from None
 
 
-class _Reading:
-    """One run over the roots."""
+class TreeReading:
+    """A tree that is being read. See `TreeSource.begin`."""
 
-    def __init__(self, sink: Sink, walk: Walk, by_hand: ByHand, rows: Rows | None, since: Snapshot | None):
+    def __init__(
+        self,
+        rules: Rules,
+        names: Sequence[tuple[bytes, Path]],
+        since: Snapshot | None,
+        keep: SnapshotWriter | None,
+        rows: bool,
+        spill: Path | None,
+    ):
+        self._keep = keep
+        self._since = {} if since is None else {record[0]: record for record in since.level()}
+        self._roots: list[tuple[bytes, Path, int | None]] = []
+        with ExitStack() as stack:
+            stack.callback(_close_all, self._roots)
+            for name, path in names:
+                self._roots.append((name, path, _open_root(path)))
+            if keep is not None:
+                keep.begin(rules)
+            forced = None
+            if since is not None and since.linked:
+                from .relinked import relinked  # only where there is something to compare: start-up time
+
+                forced = relinked(rules, self._roots, since, spill)
+            self._links = stack.enter_context(FirstNames(spill))
+            walk = walking(rules, since=since, keep=keep, forced=forced, rows=rows, spill=spill)
+            self._walk = stack.enter_context(walk)
+            self._name, self._path, self._folder = self._next()
+            self._open = stack.pop_all()
+
+    def _next(self) -> tuple[bytes, Path, bool]:
+        """The next of the paths: under which name, and whether it is a folder. That is read from now on."""
+        name, path, fd = self._roots.pop(0)
+        if fd is not None:
+            known = self._since.get(name)
+            at = known[9] if known is not None and known[1] else None
+            self._walk.begin(fd, name + b"/", _row_skip(name), at)
+        return name, path, fd is not None
+
+    def into(self, sink: Sink, rows: Rows | None) -> SourceReport:
+        """Write the archive to *sink*, its rows to *rows*. Once. errors.Stopped comes through from *sink*."""
+        taking = _Taking(sink, self._walk, ByHand(sink, self._walk, self._links), rows, self._since)
+        while True:
+            if self._folder:
+                taking.folder(self._name)
+            else:
+                taking.single(self._name, self._path)
+            if not self._roots:
+                break
+            self._name, self._path, self._folder = self._next()
+        end = self._walk.position
+        sink.write(pax.END)
+        taking.flush()
+        if self._keep is not None:
+            self._keep.ended(self._walk)
+        return taking.report(end)
+
+    def close(self) -> None:
+        """The walk ends, wherever it is."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _row_skip(name: bytes) -> int:
+    """How many bytes of a path in the archive rows leave out: of the content of one folder alone its `./`."""
+    return 2 if name == b"." else 0
+
+
+class _Taking:
+    """Takes what the walk finds, in order, and what it leaves to be done by hand."""
+
+    def __init__(
+        self, sink: Sink, walk: Walk, by_hand: ByHand, rows: Rows | None, since: Mapping[bytes, Sequence[Any]]
+    ):
         self._sink = sink
         self._walk = walk
         self._by_hand = by_hand
         self._rows = rows
         self._rows_max = 1
-        self._since = {} if since is None else {record[0]: record for record in since.level()}
+        self._since = since
 
     def report(self, end: int) -> SourceReport:
         files, folders, others, content = self._walk.counts
@@ -169,21 +229,17 @@ class _Reading:
             end=end,
         )
 
-    def root(self, name: bytes, path: Path, fd: int | None) -> None:
-        if fd is None:
-            self._single(name, path)
-            return
-        known = self._since.get(name)
-        skip = 2 if name == b"." else 0
-        self._walk.begin(fd, name + b"/", skip, known[9] if known is not None and known[1] else None)
+    def folder(self, name: bytes) -> None:
+        """All of a root that the walk has begun."""
+        skip = _row_skip(name)
         write = self._sink.write
         while (found := self._walk.next()) is not None:
             if isinstance(found, tuple):
                 self._odd(skip, *found)
             else:
                 write(found)
-            if self._rows is not None and self._walk.rows_waiting >= self._rows_max:
-                self._rows.add(self._walk.take_rows())
+            if self._walk.rows_waiting >= self._rows_max:
+                self.flush()
                 self._rows_max = ROWS_MAX
 
     def _is_same(self, name: bytes, path: Path) -> bool:
@@ -201,8 +257,11 @@ class _Reading:
         return True
 
     def flush(self) -> None:
-        if self._rows is not None and self._walk.rows_waiting:
-            self._rows.add(self._walk.take_rows())
+        """Rows that have come together go where they are wanted."""
+        if self._walk.rows_waiting:
+            taken = self._walk.take_rows()
+            if self._rows is not None:
+                self._rows.add(taken)
 
     def _odd(
         self,
@@ -236,7 +295,7 @@ class _Reading:
         if what & Odd.UNLISTED:
             by.trouble(path, f"the folder cannot be listed, content of it is missing: {os.strerror(error)}")
 
-    def _single(self, name: bytes, path: Path) -> None:
+    def single(self, name: bytes, path: Path) -> None:
         """A path that is not a folder, under *name*. Symbolic links are followed here and nowhere else."""
         try:
             resolved = path.resolve(strict=True)

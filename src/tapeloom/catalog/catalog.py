@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,24 +11,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import numpy as np
-
 from ..errors import CatalogError, NotFound
 from ..limits import DEFAULT_POOL
-from ..volume import runs as run_tables
 from ..volume.header import Level
-from ..volume.runs import BLOCKS, OBJECT, POSITION, Runs
 from . import beside, damage, shelving, standing
-from .database import Database
+from .database import FILE_NAME, Database
 from .model import CopyStatus, JobStatus, Outcome, Place, VolumeState
 from .queries import Queries
 
 if TYPE_CHECKING:
     from ..health import Health
+    from ..volume.runs import Runs
 
 
 class Catalog(Queries):
     """See `open`. Methods raise CatalogError, in words, where the disk is full or the file is damaged."""
+
+    @staticmethod
+    def is_in(state: Path) -> bool:
+        """Whether there is one in the folder `state`, as far as one may look."""
+        return os.path.exists(state / FILE_NAME)
 
     @classmethod
     def open(cls, state: Path, *, readonly: bool = False) -> Catalog:
@@ -331,6 +334,8 @@ class Catalog(Queries):
         `runs`: for each object what this agent has put between the two (the first column is ignored). Statuses of the
         copies, the volume's end and the mark of the append follow in the same transaction.
         """
+        from . import receipts  # and numpy
+
         now = time.time_ns() if given_at is None else given_at
         with self._database.writing() as t:
             known = _end_position_of(t, volume, self.path)
@@ -341,20 +346,16 @@ class Catalog(Queries):
             for object_id, table in runs.items():
                 if len(table) == 0:
                     continue
-                _refuse_outside(table, known, filemark, object_id)
+                receipts.refuse_outside(table, known, filemark, object_id)
                 copy = standing.copy_written_by(t, object_id, agent, job, self.path)
-                parts = run_tables.spans(table)
                 t.receipts.insert(
                     {
                         "copy": copy,
                         "volume": str(volume),
                         "job": str(job),
                         "filemark": filemark,
-                        "first_seq": parts[0][0],
-                        "last_seq": parts[-1][1],
-                        "blocks": run_tables.blocks_in(parts),  # each once: `spans` counts on it
                         "bytes": None if bytes is None else bytes[object_id],
-                        "runs": run_tables.pack(_without_object(table)),
+                        **receipts.columns(table),
                         "given_at": now,
                     }
                 ).execute()
@@ -380,17 +381,3 @@ def _end_position_of(t: Any, volume: UUID, path: Path) -> int:
     if not found:
         raise NotFound(f"no volume {volume} in {path}")
     return int(found[0][0])
-
-
-def _refuse_outside(table: Runs, first: int, filemark: int, object_id: UUID) -> None:
-    """Runs that are not between the last receipt and this filemark would be believed at every restore."""
-    if table[:, POSITION].min() < first or (table[:, POSITION] + table[:, BLOCKS]).max() > filemark:
-        raise CatalogError(
-            f"runs of object {object_id} outside of positions {first} to {filemark}: no receipt is given"
-        )
-
-
-def _without_object(table: Runs) -> Runs:
-    own: Runs = np.array(table, dtype=np.int64)
-    own[:, OBJECT] = 0
-    return own

@@ -12,12 +12,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from ..volume import runs as run_tables
 from ..volume.harm import Harm
+from ..volume.spans import Span, gaps, union
 from .model import Copy, CopyStatus, Damage
-
-Span = tuple[int, int]
-"""First and last seq, both included."""
 
 
 class Finding(Struct, frozen=True):
@@ -36,8 +33,8 @@ def without(parts: Iterable[Span], taken: Iterable[Span]) -> list[Span]:
     >>> without([(0, 9), (20, 29)], [(3, 4), (8, 21), (40, 50)])
     [(0, 2), (5, 7), (22, 29)]
     """
-    left = run_tables.union(parts)
-    for first, last in run_tables.union(taken):
+    left = union(parts)
+    for first, last in union(taken):
         left = [
             (begin, end)
             for part in left
@@ -70,7 +67,7 @@ def _write(t: Any, finding: Finding, found_at: int) -> None:
         for first, last in without([(begin, end)], looked_at)
     ]
     for kind in Harm:
-        spans = run_tables.union((first, last) for first, last, harm in finding.harmed if harm is kind)
+        spans = union((first, last) for first, last, harm in finding.harmed if harm is kind)
         rows += [(first, last, kind.value, found_at) for first, last in spans]
     d.delete().where(here).execute()
     for first, last, harm, when in rows:
@@ -112,4 +109,4 @@ def in_pieces(copies: Sequence[Copy], blocks: int | None, covered: Callable[[int
         # Of one that a person called damaged, nobody knows where.
         if copy.status is CopyStatus.PARTIAL or (copy.status is CopyStatus.DAMAGED and copy.damage):
             good += without(covered(copy.id), ((one.first, one.last) for one in copy.damage))
-    return not run_tables.gaps(good, blocks)
+    return not gaps(good, blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,7 +13,9 @@ from msgspec import Struct
 from ..limits import DEFAULT_POOL, PAX_END_BYTES
 from ..volume.harm import Harm
 from ..volume.header import Content, Level
-from ..volume.runs import Runs
+
+if TYPE_CHECKING:
+    from ..volume.runs import Runs
 
 
 class JobStatus(StrEnum):

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import numpy as np
 from peewee import fn
 
 from ..errors import Ambiguous, NotFound
 from ..limits import DEFAULT_POOL
-from ..volume import runs as run_tables
 from ..volume.header import Content
-from ..volume.records import Entry
-from ..volume.runs import OBJECT, POSITION, Runs
+from ..volume.spans import Span, blocks_in, gaps
 from . import beside, damage, telling
 from .database import Database
 from .model import (
@@ -33,10 +30,12 @@ from .model import (
     Volume,
     VolumeState,
 )
-from .rows import Span, blocks_met, copies, copy_of, jobs, no_source, objects, spans, volume_of, volumes
+from .rows import blocks_met, copies, copy_of, jobs, no_source, objects, spans, volume_of, volumes
 
 if TYPE_CHECKING:
     from ..health import Doubt, Kept
+    from ..volume.records import Entry
+    from ..volume.runs import Runs
 
 ID_PREFIX_MIN = 4
 IDS_AT_ONCE = 400
@@ -133,22 +132,9 @@ class Queries:
 
     def runs(self, copy: int) -> CopyRuns:
         """Where the blocks of a copy are, each once, in the order of seq; what has no receipt is not in it."""
-        with self._database.reading() as t:
-            rows = list(
-                t.receipts.select(t.receipts.volume, t.receipts.runs)
-                .where(t.receipts.copy == copy)
-                .order_by(t.receipts.first_seq, t.receipts.id)
-                .tuples()
-            )
-            names = list(dict.fromkeys(volume for volume, _ in rows))
-            known = {str(one.id): one for one in volumes(t, t.volumes.id << names)}
-        parts = []
-        for volume, packed in rows:
-            part = run_tables.unpack(packed)
-            part[:, OBJECT] = names.index(volume)
-            parts.append(part)
-        table = np.concatenate(parts) if parts else run_tables.table()
-        return CopyRuns(tuple(known[name] for name in names), run_tables.each_block_once(table))
+        from . import receipts  # and numpy
+
+        return receipts.of_copy(self._database, copy)
 
     def missing(self, copy: int) -> list[Span]:
         """What has no receipt in a copy: (first seq, last seq), ascending.
@@ -157,7 +143,7 @@ class Queries:
         """
         with self._database.reading() as t:
             one = copy_of(t, copy, self.path)
-            return run_tables.gaps(spans(t, copy), blocks_met(t, one.object))
+            return gaps(spans(t, copy), blocks_met(t, one.object))
 
     def receipts(self, copy: int) -> list[Receipt]:
         """In the order they were given."""
@@ -198,7 +184,7 @@ class Queries:
                 one = of[copy.object]
                 if one.is_index:
                     continue
-                safe = run_tables.blocks_in(spans(t, copy.id))
+                safe = blocks_in(spans(t, copy.id))
                 rows.append(JobRow(one.id, one.source, one.outcome, copy, safe, one.blocks))
             return rows
 
@@ -337,26 +323,9 @@ class Queries:
 
     def runs_on(self, volume: UUID) -> tuple[list[Entry], Runs]:
         """Everything that has a receipt on a volume, by position; the table's first column indexes the list."""
-        with self._database.reading() as t:
-            rows = list(
-                t.receipts.select(t.copies.object, t.sources.name, t.receipts.runs)
-                .join(t.copies, on=(t.receipts.copy == t.copies.id))
-                .join(t.objects, on=(t.copies.object == t.objects.id))
-                .join(t.sources, on=(t.objects.source == t.sources.id))
-                .where(t.receipts.volume == str(volume))
-                .tuples()
-            )
-        entries: dict[str, Entry] = {}
-        indices: dict[str, int] = {}
-        parts = []
-        for id, source, packed in rows:
-            index = indices.setdefault(id, len(indices))
-            entries.setdefault(id, Entry(UUID(id), source))
-            part = run_tables.unpack(packed)
-            part[:, OBJECT] = index
-            parts.append(part)
-        table = np.concatenate(parts) if parts else run_tables.table()
-        return list(entries.values()), table[np.argsort(table[:, POSITION], kind="stable")]
+        from . import receipts  # and numpy
+
+        return receipts.on_volume(self._database, volume)
 
 
 def _parts(ids: Iterable[UUID]) -> Iterator[list[str]]:

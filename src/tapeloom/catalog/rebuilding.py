@@ -16,8 +16,8 @@ from msgspec import Struct
 from ..volume import runs as run_tables
 from ..volume.evidence import Found, Proof
 from ..volume.harm import Harm
-from ..volume.runs import OBJECT, Runs
-from . import damage, merging, standing
+from ..volume.runs import Runs
+from . import damage, merging, receipts, standing
 from .catalog import Catalog
 from .damage import Finding
 from .hearsay import Told, ToldCopy, ToldJob, ToldVolume, seen_object, told_by
@@ -282,14 +282,11 @@ def _stand_in(t: Any, id: str, kind: str) -> None:
 
 
 def _receipt(t: Any, found: Found, proof: Proof, copy: int, runs: Runs, conflicts: list[str]) -> None:
-    own: Runs = np.array(runs, dtype=np.int64)
-    own[:, OBJECT] = 0
-    parts = run_tables.spans(own)
     r = t.receipts
     there = (r.copy == copy) & (r.volume == str(found.id)) & (r.filemark == proof.filemark)
     before = next(iter(r.select(r.runs).where(there).tuples()), None)
     if before is not None:
-        if _blocks(run_tables.unpack(before[0])) != _blocks(own):
+        if _blocks(run_tables.unpack(before[0])) != _blocks(runs):
             conflicts.append(
                 f"volume {found.label}, before the filemark at {proof.filemark}: the receipt here is about other "
                 "blocks than the tape; it is left as it is"
@@ -301,11 +298,8 @@ def _receipt(t: Any, found: Found, proof: Proof, copy: int, runs: Runs, conflict
             "volume": str(found.id),
             "job": _writer_of(t, copy) if proof.job is None else str(proof.job),
             "filemark": proof.filemark,
-            "first_seq": parts[0][0],
-            "last_seq": parts[-1][1],
-            "blocks": run_tables.blocks_in(parts),
             "bytes": None,
-            "runs": run_tables.pack(own),
+            **receipts.columns(runs),
             "given_at": proof.at,
         }
     ).execute()

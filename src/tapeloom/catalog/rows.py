@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from .. import numerics
 from ..errors import NotFound
-from ..volume import runs as run_tables
 from ..volume.header import Level
+from ..volume.spans import Span, union
 from . import damage, schema
 from .model import Copy, CopyStatus, Job, JobStatus, Object, Outcome, Volume, VolumeState
-
-Span = tuple[int, int]
-"""First and last seq, both included."""
 
 
 def objects(t: Any, where: Any) -> list[Object]:
@@ -134,8 +132,11 @@ def spans(t: Any, copy: int) -> list[Span]:
             parts.append((first, last))
         else:
             (packed,) = next(iter(r.select(r.runs).where(r.id == id).tuples()))
+            numerics.load()  # for the few that have gaps
+            from ..volume import runs as run_tables
+
             parts += run_tables.spans(run_tables.unpack(packed))
-    return run_tables.union(parts)
+    return union(parts)
 
 
 def blocks_met(t: Any, object_id: UUID) -> int:

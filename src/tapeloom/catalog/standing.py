@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from ..errors import NotFound
-from ..volume import runs as run_tables
+from ..volume.spans import gaps
 from .model import Copy, CopyStatus, Place
 from .rows import copies, spans
 
@@ -64,7 +64,7 @@ def refresh(t: Any, copy: int, *, damage_gone: bool = False) -> None:
     held = spans(t, copy)
     if not held:
         status = CopyStatus.MISSING
-    elif blocks and not run_tables.gaps(held, blocks):
+    elif blocks and not gaps(held, blocks):
         status = CopyStatus.COMPLETE
     else:
         status = CopyStatus.PARTIAL

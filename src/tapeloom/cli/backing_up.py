@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -17,7 +17,6 @@ from tapeloom.cli.options import as_json
 if TYPE_CHECKING:
     from tapeloom.config import Config
     from tapeloom.ops.backup import Backup
-    from tapeloom.ops.beginning import Beginning
 
 
 @click.command()
@@ -80,16 +79,18 @@ def _open(
 ) -> Backup:
     """Opens the backup, and again and again while another process holds something of it."""
     from tapeloom.ops.beginning import begin
-
-    beginning: Beginning | None = begin(config, groups)
-    from tapeloom.ops.backup import open_backup  # while the system finds the memory
     from tapeloom.volume.header import Level
 
     wanted = None if level is None else Level[level.upper()]
 
-    def opening() -> AbstractContextManager[Backup]:
-        nonlocal beginning
-        once, beginning = beginning, None  # no memory is held by one who waits
-        return open_backup(config, groups, on_waiting=on_waiting, level=wanted, beginning=once, patient=patient)
+    @contextmanager
+    def opening() -> Iterator[Backup]:
+        with begin(config, groups, wanted) as begun:
+            from tapeloom.ops.backup import open_backup  # while trees are read, and the system finds the memory
+
+            with open_backup(
+                config, groups, on_waiting=on_waiting, level=wanted, beginning=begun, patient=patient
+            ) as backup:
+                yield backup
 
     return enter_when_free(stack, opening, wait_seconds)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
+from tapeloom import numerics
 from tapeloom.cli.options import as_json, called
 from tapeloom.cli.screen import (
     counted,
@@ -136,6 +137,7 @@ def _counted_on(item: Object) -> Sequence[Copy]:
 
 
 def _retire_objects(file: Path, ids: Sequence[str], with_increments: bool, yes: bool) -> list[Object]:
+    numerics.load()
     from tapeloom import kept
     from tapeloom.ops.retiring import open_retiring
 
@@ -166,6 +168,7 @@ def jobs(file: Path, id: str | None, json_wanted: bool) -> None:
             else:
                 _put_jobs(found)
             return
+        numerics.load()
         from tapeloom.cli.outcome import job_as_json, put_copies
 
         (job,) = found

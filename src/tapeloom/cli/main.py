@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import click
 
 import tapeloom
-from tapeloom import news
+from tapeloom import news, numerics
 from tapeloom.cli.endings import WELL, WRONG_USE, ending
 from tapeloom.cli.options import FILE_DEFAULT
 from tapeloom.cli.screen import say
@@ -58,6 +58,9 @@ VERBS: Final = {
 }
 """In the order in which one meets them, and the module that each is in: loaded when it is asked for."""
 
+LIGHT: Final = {"init", "key", "backup", "objects", "volumes", "jobs"}
+"""Verbs that do without numpy, or load it themselves when it is wanted; for all others it is loaded at once."""
+
 GARBAGE_MIN: Final = 10_000
 """So many more objects made than let go, and circles are looked for: what is loaded at the start has none to find."""
 
@@ -84,7 +87,8 @@ class Verbs(click.Group):
             near = get_close_matches(args[0], VERBS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
             raise click.UsageError(f"there is no verb {args[0]!r} ({hint})", ctx)
-        _load_numpy()
+        if args and args[0] not in LIGHT:
+            numerics.load()
         return super().resolve_command(ctx, args)
 
 
@@ -107,16 +111,6 @@ def tapeloom_command(ctx: click.Context, file: Path) -> None:
     Exit status: 0 all well, 1 some objects or copies are not, 2 wrong use or an unknown name, 3 nothing done.
     """
     ctx.obj = file
-
-
-def _load_numpy() -> None:
-    """Without a thread for each processor, which its linear algebra would start for nothing. Commands that sources run
-    do not see that."""
-    name = "OPENBLAS_NUM_THREADS"
-    if name not in os.environ:
-        os.environ[name] = "1"
-        import_module("numpy")
-        del os.environ[name]
 
 
 def _open_outputs() -> None:

@@ -6,7 +6,6 @@ What was asked for goes to standard output, all else to standard error.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -39,6 +38,8 @@ def put_text(text: str, indent: str = "") -> None:
     if not sys.stdout.isatty():
         put(indent + text)
         return
+    import shutil
+
     columns = min(shutil.get_terminal_size().columns, PROSE_COLUMNS)
     for line in textwrap.wrap(
         printable(text),

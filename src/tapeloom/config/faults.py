@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from difflib import SequenceMatcher, get_close_matches
 from typing import Final, NamedTuple
 
 Path = tuple[str | int, ...]
@@ -70,6 +69,8 @@ def listed(names: Iterable[str], last: str = "and") -> str:
 
 def nearest(name: str, known: Iterable[str], noun: str = "") -> str | None:
     """A hint that names what comes nearest; where nothing is near and there is a `noun`, the first few of all."""
+    from difflib import get_close_matches  # for mistakes alone: start-up time
+
     names = list(dict.fromkeys(known))
     folded = [other for other in names if other.casefold() == name.casefold()]
     close = folded or get_close_matches(name, names, n=3, cutoff=0.6)
@@ -83,4 +84,6 @@ def nearest(name: str, known: Iterable[str], noun: str = "") -> str | None:
 
 
 def _likeness(name: str, other: str) -> float:
+    from difflib import SequenceMatcher
+
     return SequenceMatcher(None, other, name).ratio()

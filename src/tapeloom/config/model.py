@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
-from tapeloom.config.devices import split_device
 from tapeloom.errors import Problem, UsageError
 from tapeloom.limits import DEFAULT_POOL
 
@@ -73,6 +72,8 @@ class Drive(Struct, frozen=True):
 
     @property
     def _model(self) -> Timing | None:
+        from tapeloom.config.devices import split_device  # for virtual drives: start-up time
+
         options = split_device(self.device).pairs
         if not options:
             return None

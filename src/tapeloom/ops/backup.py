@@ -11,10 +11,11 @@ from tapeloom.catalog.ledger import JobLedger
 from tapeloom.config import Config
 from tapeloom.errors import CatalogError, UsageError
 from tapeloom.ident import new_id
-from tapeloom.ops.beginning import Beginning, reserve, schedule_of
+from tapeloom.ops.beginning import Beginning, begin
 from tapeloom.ops.levels import prune_snapshots
+from tapeloom.ops.named import Named
 from tapeloom.ops.outcome import AgentEnd, BackupResult, agent_ends, agents_report, kept_troubles, troubles_by_source
-from tapeloom.ops.sources import Named, job_sources
+from tapeloom.ops.sources import job_sources
 from tapeloom.ops.tapes import devices_of, drive_of, end_mounts, group_of, open_drives, places, remarks_of, writers
 from tapeloom.runtime import Job, JobObject, JobResult, Objects, Source, State
 from tapeloom.runtime.objects import in_words
@@ -169,7 +170,7 @@ def open_backup(
     level
         What the objects of files are to be; None: what the group of each says. A source's first is always full.
     beginning
-        That of this very job, where the caller has made it already; it serves once.
+        That of this very job, where the caller has made it already: of the same groups, producers and level.
     kind
         What the catalog calls the job.
     reading
@@ -185,13 +186,13 @@ def open_backup(
         A drive or the state folder is in another process's hands.
     """
     here = producers or {}
-    schedule = schedule_of(config, groups) if beginning is None else beginning.schedule
     job_id = new_id()
     hung: set[str] = set()
     with ExitStack() as stack:
-        catalog = stack.enter_context(Catalog.open(config.server.state))
+        begun = beginning or stack.enter_context(begin(config, groups, level, here))
+        catalog, schedule = begun.catalog, begun.schedule
         sources = []
-        for source in job_sources(config, schedule, catalog, level, here, on_waiting):
+        for source in job_sources(config, schedule, catalog, level, here, on_waiting, begun.ahead):
             sources.append(source)
             if isinstance(source, Named):
                 stack.callback(source.close)
@@ -207,7 +208,6 @@ def open_backup(
             from tapeloom.runtime.spool import SpoolDisk
 
             disk = stack.enter_context(SpoolDisk(config.server.spool, job_id, config.server.spool_max))
-        begun = beginning or reserve(schedule, here)  # no sooner: who waits for a state folder or a drive holds none
         job = Job(schedule, tapes, sources, objects, begun.memory, disk, devices=devices_of(schedule, devices))
         catalog.begin_job(job_id, kind=kind, groups=names)
         backup = Backup(config, schedule, catalog, job_id, job, names, sources, tapes)

@@ -9,7 +9,7 @@ from tapeloom.catalog import Catalog, Copy, CopyStatus, Object, Outcome
 from tapeloom.errors import Ambiguous, NotFound, RestoreError, UsageError
 from tapeloom.quantity import local_time
 from tapeloom.runtime.segments import Segment, cut
-from tapeloom.volume import runs as run_tables
+from tapeloom.volume.spans import union
 
 _ID = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f]{0,12}){0,4}", re.IGNORECASE)
 
@@ -185,7 +185,7 @@ def layers(catalog: Catalog, copies: Sequence[Copy]) -> list[list[Segment]]:
     layered: list[list[Segment]] = []
     for rest in sound + harmed:
         for at, layer in enumerate(layered):
-            rest, more = cut(rest, run_tables.union((part.seq, part.last) for part in layer))
+            rest, more = cut(rest, union((part.seq, part.last) for part in layer))
             layered[at] = sorted([*layer, *more], key=_seq)
         layered += [rest] if rest else []
     return layered
@@ -196,7 +196,7 @@ def _parted(held: list[Segment], copy: Copy) -> tuple[list[Segment], list[Segmen
     bad, good = [], [part for part in held if all(one.volume != part.volume for one in copy.damage)]
     for volume in {one.volume for one in copy.damage}:
         there = [part for part in held if part.volume == volume]
-        ranges = run_tables.union((one.first, one.last) for one in copy.damage if one.volume == volume)
+        ranges = union((one.first, one.last) for one in copy.damage if one.volume == volume)
         inside, outside = cut(there, ranges)
         bad += inside
         good += outside

@@ -162,7 +162,8 @@ class Consolidated:
 
         assert self._id is not None, "a source runs after its object has begun"
         self._running = True
-        self._keeping = keeping = Keeping(self._state, self.name, self._id, self._coding, with_snapshot=False)
+        self._keeping = keeping = Keeping(self._state, self.name, self._id, self._coding)
+        keeping.begin_index()
         try:
             with ExitStack() as held:
                 held.callback(self._close_drives)  # by this thread: it may be the one that a drive does not answer

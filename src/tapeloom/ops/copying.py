@@ -23,7 +23,7 @@ from tapeloom.ops.selecting import good_copies, nothing_selected, select
 from tapeloom.ops.unweaving import place_of
 from tapeloom.runtime import Ending
 from tapeloom.runtime.splitting import Left
-from tapeloom.volume import runs as run_tables
+from tapeloom.volume.spans import blocks_in
 
 KINDS = ("copy", "compact", "refresh", "migrate", "demux")
 """What the catalog calls the jobs that copy."""
@@ -187,7 +187,7 @@ class Copying:
             if item.is_index or not here:
                 continue
             best = max(here, key=lambda copy: (copy.status is CopyStatus.COMPLETE, copy.id))
-            lacking = run_tables.blocks_in(self.catalog.missing(best.id))
+            lacking = blocks_in(self.catalog.missing(best.id))
             blocks = item.blocks or 0
             rows.append(JobRow(item.id, item.source, item.outcome, best, blocks - lacking, item.blocks))
         return rows

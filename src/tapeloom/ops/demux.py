@@ -34,8 +34,8 @@ from tapeloom.ops.owed import Debt, Unpaid, all_of, held_of, missing_in
 from tapeloom.ops.rounds import Carried, RoundResult, Span, open_round, passes_of, with_room
 from tapeloom.ops.unweaving import SPOOL, VERB, Unit, Unwoven, place_of, steps_of, trip_of
 from tapeloom.runtime import Ending
-from tapeloom.volume import runs as run_tables
 from tapeloom.volume.runs import BLOCKS, OBJECT, POSITION
+from tapeloom.volume.spans import blocks_in
 
 ANEW = "it was cut short, and would stand in two pieces: the same command writes it anew"
 UNBEGUN = "nothing of it was written: the same command writes it"
@@ -101,7 +101,7 @@ class Demuxing:
             and copy.status not in (CopyStatus.RETIRED, CopyStatus.MISSING)
             and (item.is_index or not self._labels.isdisjoint(copy.volumes))
         ]
-        held = {copy.id: run_tables.blocks_in(self._held(item, copy)) for copy in found}
+        held = {copy.id: blocks_in(self._held(item, copy)) for copy in found}
         return max(found, key=lambda copy: (held[copy.id], -copy.id), default=None)
 
     def _held(self, item: Object, copy: Copy) -> list[Span]:
@@ -327,7 +327,7 @@ class Demuxing:
             item = self._catalog.object(debt.object)
             here = [copy for copy in item.copies if (copy.agent, copy.drive) == (debt.place.agent, debt.place.drive)]
             if here and not item.is_index:
-                lacking = run_tables.blocks_in(self._catalog.missing(here[-1].id))
+                lacking = blocks_in(self._catalog.missing(here[-1].id))
                 blocks = item.blocks or 0
                 rows.append(JobRow(item.id, item.source, item.outcome, here[-1], blocks - lacking, item.blocks))
         return rows

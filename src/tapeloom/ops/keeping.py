@@ -15,22 +15,24 @@ from uuid import UUID
 from tapeloom.agent.snapshot import SnapshotWriter
 from tapeloom.catalog.beside import index_path, make_folder, snapshot_path
 from tapeloom.errors import TapeloomError
-from tapeloom.index import IndexWriter
 
 if TYPE_CHECKING:
+    from tapeloom.index import IndexWriter
     from tapeloom.runtime.coding import Coding
 
 
 class Keeping:
-    """Of one object. `rows` and `snapshot` are None where they could not be begun; `troubles` say why."""
+    """Of one object. `rows` and `snapshot` are None until they are begun, and where they could not be; `troubles` say
+    why."""
 
-    def __init__(self, state: Path, source: str, object_id: UUID, coding: Coding | None, *, with_snapshot: bool):
+    def __init__(self, state: Path, source: str, object_id: UUID, coding: Coding | None):
         self.troubles: list[str] = []
         self.index: Path | None = None
         """Where the whole index can be read in the clear, after `finish` and until `close`; None where it has no
         rows."""
         self.rows: IndexWriter | None = None
         self.snapshot: SnapshotWriter | None = None
+        self._source = source
         self._id = object_id
         self._coding = coding if coding is not None and coding.key_id is not None else None
         self._unnamed: dict[Path, IO[bytes]] = {}
@@ -38,14 +40,18 @@ class Keeping:
         sealed = self._coding is not None
         self._index_path = index_path(state, object_id, sealed=sealed)
         self._snapshot_path = snapshot_path(state, object_id, sealed=sealed)
+
+    def begin_index(self) -> None:
+        from tapeloom.index import IndexWriter  # the snapshot may be begun long before
+
         with self._telling("file index"):
             file = self._place(self._index_path)
-            self.rows = IndexWriter(file or self._index_path, object_id, source)
-        if not with_snapshot:
-            return
+            self.rows = IndexWriter(file or self._index_path, self._id, self._source)
+
+    def begin_snapshot(self) -> None:
         with self._telling("snapshot"):
             file = self._place(self._snapshot_path)
-            self.snapshot = SnapshotWriter.create(file.fileno() if file else self._snapshot_path, object_id)
+            self.snapshot = SnapshotWriter.create(file.fileno() if file else self._snapshot_path, self._id)
 
     def finish(self, end: int) -> None:
         """The object is whole; its last entry ends at byte `end` of its sequence."""

@@ -23,6 +23,7 @@ from tapeloom.limits import CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_SECONDS_DEFAULT
 from tapeloom.ops.mounts import drives_for, home_of, reader_for
 from tapeloom.ops.rounds import Carried, Span, Trip, uncounted, unfinished_copy, with_room
 from tapeloom.volume import runs as run_tables
+from tapeloom.volume.spans import blocks_in
 
 
 class Debt(Struct, frozen=True):
@@ -42,7 +43,7 @@ class Unpaid(Struct, frozen=True):
 
     @property
     def blocks(self) -> int:
-        return run_tables.blocks_in(self.missing)
+        return blocks_in(self.missing)
 
     def __str__(self) -> str:
         spans = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in self.missing[:5])
@@ -72,7 +73,7 @@ class Offer(Struct, frozen=True):
 
     @property
     def blocks(self) -> int:
-        return run_tables.blocks_in(self.spans)
+        return blocks_in(self.spans)
 
 
 class Books:

@@ -19,7 +19,7 @@ from tapeloom.catalog.model import iso
 from tapeloom.ops.chain import Chain
 from tapeloom.runtime.segments import Segment, Span, clip
 from tapeloom.timing import Timing
-from tapeloom.volume import runs as run_tables
+from tapeloom.volume.spans import blocks_in
 
 WORTH_SECONDS = 0.1
 WORTH_SHARE = 0.1
@@ -54,7 +54,7 @@ class Stage(Struct, frozen=True):
 
     @property
     def blocks_wanted(self) -> int:
-        return self.blocks if self.spans is None else run_tables.blocks_in(self.spans)
+        return self.blocks if self.spans is None else blocks_in(self.spans)
 
     @property
     def bytes(self) -> int:

@@ -32,6 +32,7 @@ from tapeloom.runtime.splitting import Left, Pass, Reads, Want
 from tapeloom.schedule import Kind, Schedule
 from tapeloom.volume import runs as run_tables
 from tapeloom.volume.runs import OBJECT, POSITION, Runs
+from tapeloom.volume.spans import blocks_in
 from tapeloom.volume.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Carried(Struct, frozen=True):
 
     @property
     def blocks(self) -> int:
-        return run_tables.blocks_in(self.spans)
+        return blocks_in(self.spans)
 
 
 class Trip(Struct, frozen=True):

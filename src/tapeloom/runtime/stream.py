@@ -56,9 +56,9 @@ class Source(Protocol):
 class Facts(Struct, frozen=True):
     """What the header and the catalog say of an object, beside its source's name.
 
-    `level` and `parent` as in FORMAT.md. `as_of_ns`: of a full one that stands for its parent, the parent's. `coding`:
-    how its blocks are compressed and sealed, None: they are not. `digest` names the algorithm of the digest over its
-    sequence, or is "none".
+    `level` and `parent` as in FORMAT.md. `coding`: how its blocks are compressed and sealed, None: they are not.
+    `digest` names the algorithm of the digest over its sequence, or is "none". `as_of_ns`: of a full one that stands
+    for its parent, the parent's; of one whose source is read already, when that began, and `id` is its id since then.
     """
 
     level: int = 0
@@ -66,6 +66,7 @@ class Facts(Struct, frozen=True):
     coding: Coding | None = None
     digest: str = "none"
     as_of_ns: int | None = None
+    id: UUID | None = None
 
 
 @runtime_checkable
@@ -139,7 +140,7 @@ class Stream:
         facts = source.begins(id, as_of_ns) if isinstance(source, Described) else Facts()
         if facts.as_of_ns is not None:
             as_of_ns = facts.as_of_ns
-        item = self._begin(id, source.name, as_of_ns, source.content, facts)
+        item = self._begin(facts.id or id, source.name, as_of_ns, source.content, facts)
         sink = self._open(item, facts)
         try:
             report = source.run(sink)  # type: ignore[arg-type]  # a source of files takes either sink

@@ -83,36 +83,6 @@ def spans(runs: Runs) -> list[tuple[int, int]]:
     return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
 
-def union(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Overlapping and adjacent (first, last) parts joined, ascending."""
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted(parts):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
-        else:
-            joined.append((first, last))
-    return joined
-
-
-def blocks_in(parts: Iterable[tuple[int, int]]) -> int:
-    """How many blocks `parts`, (first, last) each and none of them overlapping, hold."""
-    return sum(last - first + 1 for first, last in parts)
-
-
-def gaps(parts: Iterable[tuple[int, int]], blocks: int) -> list[tuple[int, int]]:
-    """What `parts` leave out of blocks 0 to `blocks` - 1: (first, last), ascending."""
-    missing, expected = [], 0
-    for first, last in union(parts):
-        if first >= blocks:
-            break
-        if first > expected:
-            missing.append((expected, first - 1))
-        expected = last + 1
-    if expected < blocks:
-        missing.append((expected, blocks - 1))
-    return missing
-
-
 def each_block_once(table: Runs) -> Runs:
     """Runs sorted by seq; where two hold the same block (one written again), the one that begins first keeps it."""
     table = table[np.lexsort((-table[:, BLOCKS], table[:, SEQ]))]
