@@ -57,8 +57,8 @@ untree = extension("_untree", "unpack")
 merge = extension("_merge", "entry")
 segment = extension("_segment", "block", "bridge", "feed", "producer", "ring", "slots")
 tree = extension(
-    *("_tree", "attributes", "compare", "crc32c", "enter", "folder", "gather", "linked", "listing", "looking", "names"),
-    *("odd", "owners", "paxhead", "snapshot", "spill", "walk", "workers"),
+    *("_tree", "attributes", "compare", "crc32c", "enter", "folder", "gather", "known", "linked", "listing", "looking"),
+    *("names", "odd", "owners", "paxhead", "snapshot", "spill", "walk", "workers"),
 )
 
 setup(

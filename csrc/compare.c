@@ -51,13 +51,17 @@ static int look(struct entering *e, struct tl_name *n, struct stat *s, const cha
     if (S_ISSOCK(s->st_mode))
         return 1;
     n->marks = (uint8_t)tl_doubt(e->walk, s, &now);
-    if (r != NULL && r->kind == TL_RECORD_NAME && is_same(r, s) && !(s->st_nlink > 1 && tl_inodes_have(&e->walk->forced, s->st_ino)))
-        n->state = TL_NAME_SAME;
+    if (r == NULL || r->kind != TL_RECORD_NAME || !is_same(r, s) || (s->st_nlink > 1 && tl_inodes_have(&e->walk->forced, s->st_ino)))
+        return 1;
+    n->state = TL_NAME_SAME;
+    n->since = r->begin;
+    if (s->st_nlink == 1 && !(r->marks & TL_MARK_DEVICE) && !n->marks)
+        n->record_bytes = (uint16_t)(r->end - r->begin);
     return 1;
 }
 
-/* A merged name and its status. */
-static int add_merged(struct tl_listing *to, struct tl_name name, const struct stat *status)
+/* Where the status of the next merged name goes, or NULL. */
+static struct stat *next_status(struct tl_listing *to)
 {
     if (to->count == to->room || to->status == NULL) {
         const uint32_t room = to->room ? 2 * to->room : 128;
@@ -68,22 +72,24 @@ static int add_merged(struct tl_listing *to, struct tl_name name, const struct s
         if (all != NULL)
             to->status = all;
         if (names == NULL || all == NULL)
-            return 0;
+            return NULL;
         to->room = room;
     }
-    to->name[to->count] = name;
-    to->status[to->count++] = *status;
-    return 1;
+    return &to->status[to->count];
 }
 
 /* A name that only the snapshot has. */
 static int add_gone(struct entering *e, struct tl_listing *to, const struct tl_record *r)
 {
-    static const struct stat nothing;
-    struct tl_name gone = {.at = (uint32_t)to->text.used, .bytes = (uint16_t)r->name.bytes,
+    struct stat *status = next_status(to);
+    const struct tl_name gone = {.at = (uint32_t)to->text.used, .bytes = (uint16_t)r->name.bytes,
                            .type = (uint8_t)IFTODT(r->mode), .state = TL_NAME_GONE, .known = 1};
+    if (status == NULL || !tl_bytes_add(&to->text, r->name.data, r->name.bytes))
+        return 0;
+    memset(status, 0, sizeof *status);
+    to->name[to->count++] = gone;
     e->names_differ = 1;
-    return tl_bytes_add(&to->text, r->name.data, r->name.bytes) && add_merged(to, gone, &nothing);
+    return 1;
 }
 
 void tl_compare_begin(struct entering *e)
@@ -100,20 +106,40 @@ void tl_compare_begin(struct entering *e)
 static int merge_name(struct entering *e, struct tl_listing *merged, struct tl_name n, const char *ended,
                       const struct tl_record *r)
 {
-    struct stat s;
+    struct stat *s = next_status(merged);
+    if (s == NULL)
+        return 0;
     n.since = NULL;
     n.known = r != NULL;
-    const int found = look(e, &n, &s, ended, r), is_socket = n.type == DT_SOCK;
-    int ok = 1;
-    if (r != NULL && (!found || is_socket))
-        ok = add_gone(e, merged, r);
+    const int found = look(e, &n, s, ended, r), is_socket = n.type == DT_SOCK;
+    if (r != NULL && (!found || is_socket)) {
+        const struct stat of_socket = *s;
+        if (!add_gone(e, merged, r) || (s = next_status(merged)) == NULL)
+            return 0;
+        *s = of_socket;
+    }
     if (!found)
-        return ok;
+        return 1;
     if (!is_socket && (r == NULL || (n.type == DT_DIR) != (r->kind == TL_RECORD_ENTER)))
         e->names_differ = 1;
     if (n.type == DT_DIR && r != NULL && r->kind == TL_RECORD_ENTER)
         n.since = r->begin;
-    return ok && add_merged(merged, n, &s);
+    merged->name[merged->count++] = n;
+    return 1;
+}
+
+int tl_compare_known(struct entering *e)
+{
+    struct tl_listing *l = &e->shared->listing;
+    struct tl_merge *m = e->merge;
+    const struct tl_record *r = &m->record;
+    int ok = 1;
+    for (tl_compare_begin(e); ok && m->there > 0 && !e->names_differ; m->there = tl_records_next(&m->since, &m->record)) {
+        const struct tl_name name = {.at = (uint32_t)l->text.used, .bytes = (uint16_t)r->name.bytes, .type = (uint8_t)IFTODT(r->mode)};
+        ok = tl_bytes_add(&l->text, r->name.data, r->name.bytes) && merge_name(e, l, name, (const char *)r->name.data, r);
+    }
+    errno = m->there < 0 ? EBADMSG : ENOMEM;
+    return ok && m->there >= 0;
 }
 
 int tl_compare(struct entering *e, int last)

@@ -98,6 +98,20 @@ static struct tl_node *add_node(struct entering *e, enum tl_node_kind kind, stru
     return node;
 }
 
+/* The records that the snapshot has of names first to end, where they stand one behind another and made now would be the same. */
+static int known_records(const struct tl_listing *l, uint32_t first, uint32_t end, struct tl_text *records)
+{
+    const uint8_t *begin = l->name[first].since, *at = begin;
+    for (uint32_t i = first; i < end; i++) {
+        const struct tl_name *n = &l->name[i];
+        if (!n->record_bytes || n->since != at)
+            return 0;
+        at += n->record_bytes;
+    }
+    *records = (struct tl_text){begin, (size_t)(at - begin)};
+    return (*begin & TL_MARK_FIRST) != 0;
+}
+
 /* Names first to end, none a folder. Where nothing of them has to be taken, their records are made here and now. */
 static int plan_range(struct entering *e, uint32_t first, uint32_t end)
 {
@@ -115,6 +129,11 @@ static int plan_range(struct entering *e, uint32_t first, uint32_t end)
         if (node == NULL || (c = node->chunk = tl_chunk_new(e->walk)) == NULL)
             return 0;
         node->state = TL_NODE_DONE;
+    }
+    struct tl_text known;
+    if (known_records(l, first, end, &known)) {
+        c->names += end - first;
+        return tl_bytes_add(&c->records, known.data, known.bytes);
     }
     tl_record_first(&e->worker->before);
     for (i = first; i < end; i++)
@@ -165,7 +184,8 @@ static int note_enter(struct entering *e, unsigned marks)
         marks |= TL_MARK_DEVICE;
     e->chunk->names++;
     const struct tl_text name = f->up ? (struct tl_text){f->name, f->name_bytes} : prefix;
-    const int ok = tl_record_add(records, &e->worker->before, TL_RECORD_ENTER, name, &e->status, marks);
+    const enum tl_record_kind kind = e->elsewhere || e->mark != NULL ? TL_RECORD_PARTLY : TL_RECORD_ENTER;
+    const int ok = tl_record_add(records, &e->worker->before, kind, name, &e->status, marks);
     e->chunk->enter_bytes = (uint32_t)records->used;
     return ok;
 }
@@ -226,6 +246,29 @@ static int recall(struct entering *e)
     return 1;
 }
 
+/* The names, and in an increment what has become of each. */
+static int find_names(struct entering *e)
+{
+    if (tl_names_known(e)) {
+        if (!tl_compare_known(e))
+            return 0;
+        if (!e->names_differ)
+            return 1;
+        /* A name went this very moment; or the folder's stamps do not tell of its names after all, such as where names are encrypted and
+         * the key came or went. */
+        tl_listing_free(&e->shared->listing);
+        e->names_differ = 0;
+    }
+    if (!tl_names_list(e))
+        return 0;
+    if (e->walk->since_end == NULL || (e->known && e->chunk->odd & TL_ODD_UNLISTED))
+        return 1;
+    if (e->rest != NULL)
+        e->merge = &e->rest->merge;
+    tl_compare_begin(e);
+    return e->rest != NULL ? survey(e) : tl_compare(e, 1);
+}
+
 /* The folder is open. */
 static int enter(struct entering *e, unsigned marks)
 {
@@ -233,9 +276,10 @@ static int enter(struct entering *e, unsigned marks)
     const int increment = e->walk->since_end != NULL;
     if (!recall(e))
         return 0;
+    tl_names_ruled(e);
     if (e->walk->looking)
         return tl_look_over(e);
-    if (!tl_names_list(e))
+    if (!find_names(e))
         return 0;
     const int unlisted = e->chunk->odd & TL_ODD_UNLISTED;
     if (!note_enter(e, unlisted ? marks | TL_MARK_DOUBT : marks))
@@ -247,11 +291,6 @@ static int enter(struct entering *e, unsigned marks)
         note_content(e->chunk);
         return 1;
     }
-    if (e->rest != NULL)
-        e->merge = &e->rest->merge;
-    tl_compare_begin(e);
-    if (increment && !(e->rest != NULL ? survey(e) : tl_compare(e, 1)))
-        return 0;
     if (!increment || !e->same || e->names_differ) {
         if (!make_entry(e, increment && !unlisted))
             return 0;

@@ -1,4 +1,4 @@
-/* A folder that a worker goes into: shared by names.c, compare.c, looking.c and enter.c. All functions return whether there was
+/* A folder that a worker goes into: shared by names.c, known.c, compare.c, looking.c and enter.c. All functions return whether there was
  * memory; where errno is EBADMSG, the snapshot is none. */
 #ifndef TL_ENTER_H
 #define TL_ENTER_H
@@ -24,11 +24,19 @@ struct entering {
     struct stat status;
     struct tl_record record; /* known: the folder's own */
     int fd;
+    const struct tl_text *mark; /* that name says that nothing else of the folder is wanted; or NULL */
+    int elsewhere;           /* on another file system, of which nothing is wanted */
     int known;               /* the snapshot has it as a folder */
     int same;                /* and nothing has happened to the folder itself */
     int names_differ;        /* from those that the snapshot has */
     int below;               /* it holds folders, the nodes of which have been made */
 };
+
+/* names.c: what the rules say of the folder as a whole. */
+void tl_names_ruled(struct entering *e);
+
+/* known.c: whether the names that the snapshot has are all that stand in the folder now: nothing came or went since. */
+int tl_names_known(struct entering *e);
 
 /* names.c: the names, sorted and thinned out, into the listing, or into rest where they are too many. */
 int tl_names_list(struct entering *e);
@@ -38,6 +46,9 @@ int tl_names_window(struct entering *e);
 
 /* compare.c: begins with the names that the snapshot has. */
 void tl_compare_begin(struct entering *e);
+
+/* Looks at these names alone, up to the first of which there is nothing any more or something else: then names_differ. */
+int tl_compare_known(struct entering *e);
 
 /* Merges the listing with them: every name is looked at, those gone stand among them. *last*: no names come behind the listing's. */
 int tl_compare(struct entering *e, int last);

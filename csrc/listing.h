@@ -15,7 +15,7 @@ enum tl_name_state {
 struct tl_name {
     union {
         uint64_t key;         /* while they are sorted */
-        const uint8_t *since; /* of a folder: its ENTER in the snapshot, or NULL */
+        const uint8_t *since; /* its record in the snapshot, where that is still true: of a folder its ENTER; or NULL */
     };
     uint32_t at;    /* in the listing's text */
     uint16_t bytes;
@@ -23,6 +23,7 @@ struct tl_name {
     uint8_t state : 2;
     uint8_t known : 1; /* the snapshot has something of this name */
     uint8_t marks;     /* that a record of it deserves */
+    uint16_t record_bytes; /* of the record at *since*, where one made now would be the same; or 0 */
 };
 
 struct tl_listing {

@@ -33,7 +33,7 @@ static int look_again(struct entering *e, struct tl_text name)
     return look_row(e, name, status.st_ino, status.st_ctim);
 }
 
-/* A folder in which no name came or went: the snapshot knows all that is in it. */
+/* A folder of which the snapshot knows all names: those that it does not doubt tell of their inodes as well. */
 static int look_at_records(struct entering *e)
 {
     struct tl_merge *m = e->merge;
@@ -70,7 +70,7 @@ static int look_at_names(struct entering *e)
 
 int tl_look_over(struct entering *e)
 {
-    if (e->same)
+    if (tl_names_known(e))
         return look_at_records(e);
     if (!tl_names_list(e))
         return 0;

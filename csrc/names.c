@@ -32,7 +32,8 @@ static int is_tagged(int fd)
     return got == (ssize_t)sizeof data && memcmp(data, TAG, sizeof data) == 0;
 }
 
-/* Of a folder that says of itself that its content is not wanted nothing is kept but what says so: that name, or NULL. */
+/* Of a folder that says of itself that its content is not wanted nothing is kept but what says so: that name, or NULL. A tag may come to say
+ * so, or cease to, by its content alone. */
 static const struct tl_text *mark_of(const struct tl_walk_rules *rules, int fd)
 {
     static const struct tl_text tag = {(const uint8_t *)TAG_NAME, sizeof TAG_NAME - 1};
@@ -101,13 +102,20 @@ static int merge_rest(struct entering *e)
     return !error;
 }
 
+void tl_names_ruled(struct entering *e)
+{
+    const struct tl_walk *w = e->walk;
+    e->elsewhere = w->rules.one_file_system && e->status.st_dev != w->root_device;
+    e->mark = e->elsewhere ? NULL : mark_of(&w->rules, e->fd);
+}
+
 int tl_names_list(struct entering *e)
 {
     struct tl_listing *l = &e->shared->listing;
     const struct tl_walk *w = e->walk;
-    if (w->rules.one_file_system && e->status.st_dev != w->root_device)
+    const struct tl_text *mark = e->mark;
+    if (e->elsewhere)
         return 1;
-    const struct tl_text *mark = mark_of(&w->rules, e->fd);
     uint8_t *buffer = tl_bytes_room(&e->worker->scratch, LISTING_BUFFER_BYTES);
     if (buffer == NULL)
         return 0;

@@ -128,13 +128,22 @@ int tl_keep_known(struct tl_walk *w, struct tl_node *node)
 {
     struct tl_record_before before;
     struct tl_bytes *to = &node->chunk->records;
-    if (w->since_end == NULL)
+    struct tl_folder *holder = node->kind == TL_NODE_FOLDER ? node->folder->up : node->folder;
+    if (w->since_end == NULL) {
+        holder->partly = 1;
         return 1;
+    }
     node->chunk->linked++; /* perhaps */
+    if (node->kind == TL_NODE_FOLDER && node->folder->since == NULL) {
+        holder->partly = 1;
+        return 1;
+    }
     if (node->kind == TL_NODE_FOLDER)
-        return node->folder->since == NULL || add_known(w, node->folder->since, to);
-    if (node->kind == TL_NODE_REST)
+        return add_known(w, node->folder->since, to);
+    if (node->kind == TL_NODE_REST) {
+        holder->partly = 1; /* there may be new names in it */
         return add_left(w, &node->rest->merge, to);
+    }
     tl_record_first(&before);
     for (uint32_t i = node->first; i < node->end; i++) {
         const struct tl_listing *l = &node->listing->listing;
@@ -145,6 +154,16 @@ int tl_keep_known(struct tl_walk *w, struct tl_node *node)
     return 1;
 }
 
+/* Of something in *f*, or of a root where that is NULL, the snapshot written tells nothing. */
+static int keep_nothing(struct tl_walk *w, struct tl_folder *f)
+{
+    pthread_mutex_lock(&w->lock);
+    if (f != NULL)
+        f->partly = 1;
+    pthread_mutex_unlock(&w->lock);
+    return 1;
+}
+
 int tl_walk_keep(struct tl_walk *w)
 {
     if (w->single.data != NULL)
@@ -152,11 +171,12 @@ int tl_walk_keep(struct tl_walk *w)
     const struct tl_chunk *c = w->head->chunk;
     const struct stat nothing = {.st_mode = DTTOIF(c->odd_type), .st_nlink = 1};
     if (c->odd & TL_ODD_NAME)
-        return c->odd_known ? add_record(w, TL_RECORD_NAME, c->odd_name, &nothing, TL_MARK_DOUBT) : 1;
+        return c->odd_known ? add_record(w, TL_RECORD_NAME, c->odd_name, &nothing, TL_MARK_DOUBT)
+                            : keep_nothing(w, w->head->folder);
     const uint8_t *since = w->head->folder->since;
     struct tl_bytes known = {0};
     if (since == NULL)
-        return 1;
+        return keep_nothing(w, w->head->folder->up);
     const int ok = add_known(w, since, &known);
     pthread_mutex_lock(&w->lock);
     if (ok)
@@ -169,10 +189,10 @@ int tl_walk_keep(struct tl_walk *w)
 
 void tl_walk_headless(struct tl_walk *w)
 {
-    const struct tl_node *node = w->head;
-    const uint8_t tag = node->chunk->records.data[0] | TL_MARK_DOUBT;
+    struct tl_folder *f = w->head->folder;
     pthread_mutex_lock(&w->lock);
-    tl_snapshot_patch(&w->snapshot, node->folder->enter, &tag, 1);
+    f->tag |= TL_MARK_DOUBT;
+    tl_snapshot_patch(&w->snapshot, f->enter, &f->tag, 1);
     if (w->wants_rows) {
         const struct tl_row *row = (const struct tl_row *)(w->rows.rows.data + w->rows.rows.used) - 1;
         w->rows.paths.used -= row->path_bytes;

@@ -50,7 +50,7 @@ int tl_record_add(struct tl_bytes *out, struct tl_record_before *before, enum tl
         marks |= TL_MARK_MODE;
     *tag = (uint8_t)(kind | marks);
     uint8_t *to = tag + 1;
-    if (kind == TL_RECORD_ENTER) {
+    if (kind != TL_RECORD_NAME) {
         memset(to, 0, LENGTH_BYTES);
         to += LENGTH_BYTES;
     }
@@ -127,9 +127,9 @@ static uint64_t take_fixed(const uint8_t **at, const uint8_t *end, size_t bytes)
 /* Whether the name of *r*, of which the last *more* bytes are new, can be one in a folder. A root alone may be called ".". */
 static int is_name(const struct tl_record *r, const uint8_t *name, size_t bytes, size_t more)
 {
-    const uint8_t *fresh = name + bytes - more;
-    if (more && (memchr(fresh, '/', more) != NULL || memchr(fresh, 0, more) != NULL))
-        return 0;
+    for (const uint8_t *fresh = name + bytes - more; fresh < name + bytes; fresh++)
+        if (*fresh == '/' || *fresh == 0)
+            return 0;
     if (bytes == 1 && name[0] == '.')
         return r->kind == TL_RECORD_ENTER && (r->marks & TL_MARK_DEVICE);
     return !(bytes == 2 && name[0] == '.' && name[1] == '.');
@@ -137,13 +137,14 @@ static int is_name(const struct tl_record *r, const uint8_t *name, size_t bytes,
 
 int tl_records_next(struct tl_records *r, struct tl_record *record)
 {
-    if (r->at >= r->end || (*r->at & 7) == TL_RECORD_LEAVE)
+    if (r->at >= r->end || (*r->at & TL_RECORD_KIND) == TL_RECORD_LEAVE)
         return 0;
     struct tl_record_before *before = &r->before;
     const uint8_t *at = r->at, *end = r->end;
     record->begin = at;
-    record->kind = *at & 7;
-    record->marks = *at & ~7u;
+    record->partly = (*at & TL_RECORD_KIND) == TL_RECORD_PARTLY;
+    record->kind = record->partly ? TL_RECORD_ENTER : *at & TL_RECORD_KIND;
+    record->marks = *at & ~TL_RECORD_KIND;
     at++;
     if (record->kind != TL_RECORD_NAME && record->kind != TL_RECORD_ENTER)
         return -1;
@@ -173,6 +174,7 @@ int tl_records_next(struct tl_records *r, struct tl_record *record)
     record->device = record->marks & TL_MARK_DEVICE ? take_number(&at, end) : 0;
     if (at == NULL || inside > (size_t)(end - at))
         return -1;
+    before->name[before->name_bytes] = 0;
     record->name = (struct tl_text){before->name, before->name_bytes};
     record->inode = before->inode;
     record->mode = before->mode;

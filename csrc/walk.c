@@ -183,8 +183,10 @@ static void merge_rows(struct tl_walk *w, struct tl_rows *from)
 
 static void leave(struct tl_walk *w, const struct tl_folder *f)
 {
-    const uint8_t tag = TL_RECORD_LEAVE;
+    const uint8_t tag = TL_RECORD_LEAVE, partly = (uint8_t)((f->tag & ~TL_RECORD_KIND) | TL_RECORD_PARTLY);
     tl_snapshot_add(&w->snapshot, &tag, 1);
+    if (f->partly)
+        tl_snapshot_patch(&w->snapshot, f->enter, &partly, 1);
     const uint64_t length = tl_snapshot_end(&w->snapshot) - f->enter - f->enter_bytes;
     tl_snapshot_patch(&w->snapshot, f->enter + 1, &length, sizeof length);
 }
@@ -199,6 +201,7 @@ static void merge(struct tl_walk *w, struct tl_node *node)
     if (node->kind == TL_NODE_FOLDER) {
         node->folder->enter = tl_snapshot_end(&w->snapshot);
         node->folder->enter_bytes = c->enter_bytes;
+        node->folder->tag = c->records.used ? c->records.data[0] : 0;
     }
     tl_snapshot_add(&w->snapshot, c->records.data, c->records.used);
     w->snapshot.names += c->names;

@@ -87,6 +87,8 @@ struct tl_folder {
     uint32_t path_bytes;             /* of its path in the archive, with the closing slash */
     uint16_t name_bytes;
     uint8_t moved;                   /* it was told already */
+    uint8_t partly;                  /* it holds names of which the snapshot written tells nothing */
+    uint8_t tag;                     /* of its ENTER, as it was written */
     uint8_t name[];
 };
 
@@ -253,6 +255,8 @@ struct tl_worker {
     struct tl_record_before before;
     struct tl_merge merge;
     int settled;
+    dev_t device;   /* the last that was asked: */
+    int stamps;     /* -1: none was; whether its file system stamps a folder whenever a name in it comes or goes */
 };
 
 /* folder.c: under the lock, but for those that say otherwise. */

@@ -67,7 +67,7 @@ static void finish(struct tl_walk *w, struct tl_node *node, int opened, struct t
 
 void tl_walk_work(struct tl_walk *w)
 {
-    struct tl_worker worker = {.walk = w};
+    struct tl_worker worker = {.walk = w, .stamps = -1};
     pthread_mutex_lock(&w->lock);
     while (!w->stop) {
         struct tl_node *node = w->error ? NULL : pick(w);

@@ -7,6 +7,7 @@
  *   open|NAME|0|ERRNO        opening NAME fails
  *   move|NAME|0|0|FROM|TO    before NAME is opened for the first time, FROM is renamed to TO
  *   swap|NAME|0|0|FROM|TO    the same, but both names are exchanged
+ *   system|NAME|MAGIC|0      the folder NAME is on a file system of the type MAGIC
  *   attribute|NAME|BYTES|0   NAME has the attribute user.large, of so many bytes, and no other
  */
 
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -186,6 +188,17 @@ long syscall(long number, ...)
     va_end(rest);
     const struct fault *fault = number == SYS_getdents64 ? fault_of_fd("list", (int)a[0]) : NULL;
     return fault ? failed(fault->error) : REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* The file system */
+
+int fstatfs(int fd, struct statfs *to)
+{
+    const struct fault *fault = fault_of_fd("system", fd);
+    const int result = REAL(fstatfs)(fd, to);
+    if (fault)
+        to->f_type = (__typeof__(to->f_type))fault->at;
+    return result;
 }
 
 /* Opening */

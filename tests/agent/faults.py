@@ -6,6 +6,7 @@ So it makes no difference how far ahead and in how many threads a tree is read: 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import shutil
@@ -39,6 +40,10 @@ class Faults:
     def unlistable(self, name: str, error: int = errno.EIO) -> Faults:
         return self._with(f"list|{name}|0|{error}")
 
+    def on(self, name: str, magic: int) -> Faults:
+        """The folder *name* is on a file system of the type *magic*."""
+        return self._with(f"system|{name}|{magic}|0")
+
     def unopenable(self, name: str, error: int = errno.EIO) -> Faults:
         return self._with(f"open|{name}|0|{error}")
 
@@ -57,14 +62,15 @@ class Faults:
     def _with(self, line: str) -> Faults:
         return Faults(self.library, (*self.lines, line))
 
-    def read(self, root: Path, archive: Path) -> SourceReport:
-        """Read the tree at *root* into the file *archive*."""
+    def read(self, root: Path, archive: Path, *, since: Path | None = None, **rules: object) -> SourceReport:
+        """Read the tree at *root* into the file *archive*: an increment, where *since* is a snapshot."""
         environment = os.environ | {
             "PYTHONPATH": str(Path(tapeloom.__file__).parents[1]),
             "LD_PRELOAD": str(self.library),
             "FAULTS": "\n".join(self.lines),
         }
-        run = subprocess.run([sys.executable, __file__, root, archive], env=environment, capture_output=True)
+        command = [sys.executable, __file__, root, archive, since or "", json.dumps(rules)]
+        run = subprocess.run(command, env=environment, capture_output=True)
         assert run.returncode == 0, run.stderr.decode()
         return pickle.loads(run.stdout)
 
@@ -77,16 +83,18 @@ def compiled(folder: Path) -> Faults:
     return Faults(made)
 
 
-def _read_here(root: Path, archive: Path) -> SourceReport:
+def _read_here(root: Path, archive: Path, since: str, rules: dict[str, bool]) -> SourceReport:
     from agent_world import MemorySink
 
+    from tapeloom.agent.snapshot import Snapshot
     from tapeloom.agent.tree import TreeSource
 
     sink = MemorySink()
-    report = TreeSource([root]).run(sink)
+    report = TreeSource([root], **rules).run(sink, since=Snapshot.open(Path(since)) if since else None)
     archive.write_bytes(sink.data)
     return report
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(pickle.dumps(_read_here(Path(sys.argv[1]), Path(sys.argv[2]))))
+    tree, to, against, ruled = sys.argv[1:]
+    sys.stdout.buffer.write(pickle.dumps(_read_here(Path(tree), Path(to), against, json.loads(ruled))))

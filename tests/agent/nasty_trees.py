@@ -36,7 +36,7 @@ SIZES = (0, 1, 511, 512, 513, 4096, 10_000, 32 << 10, (32 << 10) + 1, 70_000, 20
 SECONDS = (-(2**31), -5_500_000, -1, 0, 1, 2**31 - 1, 2**31, 2**32, 2**33, 1_700_000_000)
 NANOSECONDS = (0, 1, 999_999_999, 500_000_000, 123_456_789)
 ATTRIBUTES = (b"user.a", b"user.with=equals%25", b"user.\xff", b"user.long" + b"g" * 200)
-VALUES = (b"", b"x", b"\x00bin\nary\xff", b"v" * 1500)
+VALUES = (b"", b"x", b"\x00bin\nary\xff", b"v" * 800)
 MODES = (0o644, 0o600, 0o755, 0o400, 0o7777, 0o000)
 FOLDER_MODES = (0o755, 0o700, 0o1777, 0o2775)
 

@@ -6,6 +6,7 @@ backup and the changes after it: what was changed within the same tick of the cl
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -20,8 +21,11 @@ import pytest
 from agent_world import MemorySequence, MemorySink
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nasty_trees import make_tree, mutate, same_tree
 
+from tapeloom.agent import walk
+from tapeloom.agent.byhand import ByHand
 from tapeloom.agent.extract import TreeRestore
 from tapeloom.agent.snapshot import Snapshot, SnapshotWriter
 from tapeloom.agent.tree import TreeSource
@@ -32,11 +36,25 @@ needs_tar = pytest.mark.skipif(not IS_GNU, reason="GNU tar is not installed")
 
 GIVE_ALL = ["tar", "-xp", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "--warning=no-timestamp"]
 
-WEEKS = given(
-    seed=st.integers(0, 2**32 - 1),
-    entries=st.integers(0, 40),
-    days=st.lists(st.integers(0, 10), min_size=1, max_size=4),
-)
+
+def _takes_attributes(folder: str) -> bool:
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            os.setxattr(file.name, "user.x", b"")
+    except OSError:
+        return False
+    return True
+
+
+PLACES = [None, *(place for place in ("/dev/shm",) if _takes_attributes(place))]
+"""Where trees are made: in the usual place, and on a tmpfs, where there is one that takes what they hold."""
+
+_WEEK = {
+    "seed": st.integers(0, 2**32 - 1),
+    "entries": st.integers(0, 40),
+    "days": st.lists(st.integers(0, 10), min_size=1, max_size=4),
+}
+WEEKS, PLACED_WEEKS = given(**_WEEK), given(place=st.sampled_from(PLACES), **_WEEK)
 """`days`: how many changes happen before each increment."""
 
 few = settings(max_examples=40, deadline=None)
@@ -50,8 +68,8 @@ class Week:
         self._folder = folder
         self.archives: list[bytes] = []
 
-    def backup(self, since: int | None = None) -> bytes:
-        """Back up against the snapshot of day *since*."""
+    def backup(self, since: int | None = None, *, whole: bool = True) -> bytes:
+        """Back up against the snapshot of day *since*. *whole*: nothing stands in the way."""
         keep = SnapshotWriter.create(self._snapshot(len(self.archives)), uuid4())
         sink = MemorySink()
         with ExitStack() as held:
@@ -61,7 +79,7 @@ class Week:
                 held.callback(old.close)
             report = TreeSource([self.tree]).run(sink, since=old, keep=keep)
         keep.finish()
-        assert report.troubles == ()
+        assert report.troubles == () or not whole
         self.archives.append(bytes(sink.data))
         return self.archives[-1]
 
@@ -100,12 +118,12 @@ def check(folder: Path, archives: list[bytes], tree: Path) -> None:
 
 @needs_tar
 @few
-@WEEKS
-@example(seed=0, entries=40, days=[10, 10, 10, 10])
-def test_full_and_increments_are_the_tree(seed, entries, days):
+@PLACED_WEEKS
+@example(place=None, seed=0, entries=40, days=[10, 10, 10, 10])
+def test_full_and_increments_are_the_tree(place, seed, entries, days):
     """Every increment builds on the one before."""
     chance = Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         week = Week(Path(folder))
         make_tree(week.tree, chance, entries)
         week.backup()
@@ -117,11 +135,11 @@ def test_full_and_increments_are_the_tree(seed, entries, days):
 
 @needs_tar
 @few
-@WEEKS
-def test_full_and_the_last_differential_are_the_tree(seed, entries, days):
+@PLACED_WEEKS
+def test_full_and_the_last_differential_are_the_tree(place, seed, entries, days):
     """Every one builds on the full."""
     chance = Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         week = Week(Path(folder))
         make_tree(week.tree, chance, entries)
         week.backup()
@@ -129,6 +147,36 @@ def test_full_and_the_last_differential_are_the_tree(seed, entries, days):
             note("\n".join([f"day {day}", *mutate(week.tree, chance, changes)]))
             week.backup(since=0)
         check(Path(folder), [week.archives[0], week.archives[-1]], week.tree)
+
+
+@few
+@PLACED_WEEKS
+@example(place=None, seed=1, entries=40, days=[0, 0, 3])
+def test_what_was_out_of_reach_is_taken_when_it_is_not(place, seed, entries, days):
+    """Every day some entries cannot be read, which leaves no trace at their folders; on the last day all can."""
+    chance = Random(seed)
+
+    def entry(by: ByHand, path: bytes, parent: int, name: bytes, *, is_file: bool, row_skip: int) -> None:
+        if chance.random() < 0.3:
+            by.unreadable(path, OSError(errno.EIO, os.strerror(errno.EIO)))
+            by._walk.keep()
+        else:
+            make(by, path, parent, name, is_file=is_file, row_skip=row_skip)
+
+    make = ByHand.entry
+    with tempfile.TemporaryDirectory(dir=place) as folder, pytest.MonkeyPatch.context() as patch:
+        week = Week(Path(folder))
+        make_tree(week.tree, chance, entries)
+        patch.setattr(walk, "LIMITS", replace(walk.LIMITS, small_bytes=-1))
+        with patch.context() as troubled:
+            troubled.setattr(ByHand, "entry", entry)
+            week.backup(whole=False)
+            for day, changes in enumerate(days):
+                note("\n".join([f"day {day}", *mutate(week.tree, chance, changes)]))
+                week.backup(since=day, whole=False)
+        week.backup(since=len(days))
+        assert by_tapeloom(week.archives, week.tree.parent / "by-tapeloom") == []
+        assert same_tree(week.tree, week.tree.parent / "by-tapeloom") == []
 
 
 @settings(max_examples=10, deadline=None)

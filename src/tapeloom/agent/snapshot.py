@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HEAD = struct.Struct("<8sII16s")
 _TAIL = struct.Struct("<QQQI4s")
 _MAGIC, _TAIL_MAGIC = b"TLSNAP\r\n", b"TLEN"
-VERSION = 1
+VERSION = 2
 _WINDOW_BYTES = 1 << 22
 
 
@@ -45,7 +45,10 @@ class Snapshot:
         if magic != _MAGIC:
             raise SnapshotError(f"{where} is no snapshot")
         if version != VERSION:
-            raise SnapshotError(f"the snapshot {where} has version {version}, this tapeloom knows version {VERSION}")
+            raise SnapshotError(
+                f"the snapshot {where} has version {version}, this tapeloom knows version {VERSION}: "
+                "the next backup has to be a full one"
+            )
         self.names, self.linked, end, checksum, tail_magic = _TAIL.unpack_from(whole, len(whole) - _TAIL.size)
         if (
             tail_magic != _TAIL_MAGIC
