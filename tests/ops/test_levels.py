@@ -14,6 +14,7 @@ from ops_world import World
 
 from tapeloom.catalog import Catalog, JobStatus, Object, VolumeState
 from tapeloom.index import Index
+from tapeloom.ops import lineage
 from tapeloom.ops.outcome import BackupResult, kept_troubles
 from tapeloom.runtime import JobObject
 from tapeloom.seal import new_key_file
@@ -50,6 +51,12 @@ class Week(World):
         """What the archive of an object holds, folders with their closing slash."""
         with tarfile.open(fileobj=io.BytesIO(self.sequence(name))) as tar:
             return {one.name + ("/" if one.isdir() else "") for one in tar}
+
+
+@pytest.fixture(autouse=True, params=[1, lineage.MOMENTS])
+def moments(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of the last objects are at hand, all count."""
+    monkeypatch.setattr(lineage, "MOMENTS", request.param)
 
 
 @pytest.fixture

@@ -35,6 +35,15 @@ def snapshot_path(state: Path, id: UUID, *, sealed: bool) -> Path:
     return state / SNAPSHOTS / f"{id}.snapshot{SEALED if sealed else ''}"
 
 
+def snapshots(state: Path) -> dict[UUID, Path]:
+    """The whole snapshots that are kept, by their objects. OSError: the folder cannot be read."""
+    folder = state / SNAPSHOTS
+    if not folder.exists():
+        return {}
+    found = ((_WHOLE.fullmatch(name), name) for name in os.listdir(folder))
+    return {UUID(match[1]): folder / name for match, name in found if match is not None}
+
+
 def make_folder(path: Path) -> None:
     """The folder of one of these files, for its owner alone: names of files may be a secret, too."""
     try:

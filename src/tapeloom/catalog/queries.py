@@ -13,7 +13,7 @@ from peewee import fn
 
 from ..errors import Ambiguous, NotFound
 from ..limits import DEFAULT_POOL
-from ..volume.header import Content
+from ..volume.header import Content, Level
 from ..volume.spans import Span, blocks_in, gaps
 from . import beside, damage, telling
 from .database import Database
@@ -53,15 +53,19 @@ class Queries:
 
     # Objects and copies
 
-    def objects(self, source: str | None = None, *, indexes: bool = False) -> list[Object]:
+    def objects(self, source: str | None = None, *, indexes: bool = False, moments: int | None = None) -> list[Object]:
         """All objects, or one source's, oldest `as_of` first, and what stands for an object right behind it; file
-        indexes only with `indexes`. NotFound: no object of such a source was ever begun."""
+        indexes only with `indexes`. `moments`: of a source those alone that are as of one of so many latest moments.
+        NotFound: no object of such a source was ever begun."""
         with self._database.reading() as t:
             kinds = None if indexes else t.objects.content.not_in([int(Content.INDEX), int(Content.CATALOG)])
             if source is None:
                 return objects(t, kinds)
             named = t.sources.name == source
-            found = objects(t, named if kinds is None else named & kinds)
+            mine = named if kinds is None else named & kinds
+            if moments is not None:
+                mine &= t.objects.as_of >= _moment(t, mine, moments)
+            found = objects(t, mine)
             if not found:
                 raise NotFound(no_source(t, source, self.path))
             return found
@@ -75,6 +79,16 @@ class Queries:
         with self._database.reading() as t:
             return {one.id: one for part in _parts(ids) for one in objects(t, t.objects.id << part)}
 
+    def sources_of(self, ids: Iterable[UUID]) -> dict[UUID, str]:
+        """The sources of many objects; one that is not there is left out."""
+        with self._database.reading() as t:
+            query = t.objects.select(t.objects.id, t.sources.name).join(
+                t.sources, on=(t.objects.source == t.sources.id)
+            )
+            return {
+                UUID(id): source for part in _parts(ids) for id, source in query.where(t.objects.id << part).tuples()
+            }
+
     def indexes_of(self, ids: Iterable[UUID]) -> dict[UUID, Object]:
         """The objects that hold the file indexes of many objects, by the ids of these."""
         with self._database.reading() as t:
@@ -86,6 +100,10 @@ class Queries:
         """Where the file index of an object is kept, if it is."""
         return beside.index_path(self.path.parent, one.id, sealed=one.key is not None)
 
+    def snapshots(self) -> dict[UUID, Path]:
+        """Those that are kept, by their objects."""
+        return beside.snapshots(self.path.parent)
+
     def snapshot_path(self, one: Object) -> Path:
         """Where the snapshot of an object is kept, if it is."""
         return beside.snapshot_path(self.path.parent, one.id, sealed=one.key is not None)
@@ -95,6 +113,16 @@ class Queries:
         with self._database.reading() as t:
             query = t.objects.select(t.objects.as_of).join(t.sources, on=(t.objects.source == t.sources.id))
             mine = (t.sources.name == source) & (t.objects.content != int(Content.INDEX))
+            row = next(iter(query.where(mine).order_by(t.objects.as_of.desc()).limit(1).tuples()), None)
+            return None if row is None else int(row[0])
+
+    def newest_bytes(self, source: str, level: Level) -> int | None:
+        """How large the newest object of a source is, of those of this level that hold something; None where there is
+        none."""
+        with self._database.reading() as t:
+            query = t.objects.select(t.objects.bytes).join(t.sources, on=(t.objects.source == t.sources.id))
+            of_level = (t.sources.name == source) & (t.objects.level == int(level)) & (t.objects.bytes > 0)
+            mine = of_level & t.objects.content.not_in([int(Content.INDEX), int(Content.CATALOG)])
             row = next(iter(query.where(mine).order_by(t.objects.as_of.desc()).limit(1).tuples()), None)
             return None if row is None else int(row[0])
 
@@ -326,6 +354,13 @@ class Queries:
         from . import receipts  # and numpy
 
         return receipts.on_volume(self._database, volume)
+
+
+def _moment(t: Any, mine: Any, number: int) -> int:
+    """The moment of the object before which `number` others have come, the latest first; 0 where there are fewer."""
+    query = t.objects.select(t.objects.as_of).join(t.sources, on=(t.objects.source == t.sources.id)).where(mine)
+    rows = query.order_by(t.objects.as_of.desc()).limit(1).offset(number - 1).tuples()
+    return int(next(iter(rows), (0,))[0])
 
 
 def _parts(ids: Iterable[UUID]) -> Iterator[list[str]]:

@@ -13,7 +13,6 @@ from msgspec import Struct, field
 
 from tapeloom.catalog import Catalog
 from tapeloom.cli.screen import counted, duration, printable, rate, say, size
-from tapeloom.errors import NotFound
 from tapeloom.runtime.objects import JobObject, State
 from tapeloom.schedule import NONE
 from tapeloom.volume.header import Content, Level
@@ -152,11 +151,7 @@ def _bytes_before(backup: Backup) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     with Catalog.open(backup.config.server.state, readonly=True) as catalog:
         for name, level in backup.levels.items():
-            try:
-                known = catalog.objects(name)
-            except NotFound:
-                known = []
-            found[name] = next((one.bytes for one in reversed(known) if one.level == level and one.bytes), None)
+            found[name] = catalog.newest_bytes(name, level)
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from uuid import UUID
 
@@ -48,12 +50,12 @@ def choose_start(
     if wanted is Level.FULL:
         return Start()
     try:
-        known = Lineage(catalog.objects(source))
+        known = Lineage.latest(catalog, source)
     except NotFound:
         return Start()  # the first is always full, and nobody wonders why
     why: str | None = None
     retired = {one.label for one in catalog.volumes() if one.state is VolumeState.RETIRED}
-    for one in reversed(list(known)):
+    for one in known.newest_first():
         if one.content != Content.PAX or (wanted is Level.DIFFERENTIAL and one.level is not Level.FULL):
             continue
         unfit = broken_link(known, one, retired)
@@ -112,19 +114,35 @@ def prune_snapshots(catalog: Catalog, sources: Iterable[str]) -> None:
     Kept are those of the newest state of a source that can be restored, of the newest such one that has a full object,
     each where it has a snapshot, and of whole objects that came after and whose copies may still become complete.
     """
+    paths = catalog.snapshots()
+    held: dict[str, list[UUID]] = defaultdict(list)
+    for id, source in catalog.sources_of(paths).items():
+        held[source].append(id)
+    retired = {one.label for one in catalog.volumes() if one.state is VolumeState.RETIRED}
     for source in sources:
-        try:
-            known = Lineage(catalog.objects(source))
-        except NotFound:
-            continue
-        paths = {one.id: _snapshot_path(catalog, known, one) for one in known}
-        retired = {one.label for one in catalog.volumes() if one.state is VolumeState.RETIRED}
-        good = [one for one in known if broken_link(known, one, retired) is None]
-        newest = good[-1:]
-        full = [one for one in good if one.level is Level.FULL and paths[one.id].exists()][-1:]
-        kept = {paths[one.id] for one in newest + full}
-        for one in known:
-            hopeful = one.outcome is Outcome.WHOLE and not (newest and one.as_of <= newest[0].as_of)
-            if paths[one.id] not in kept and not hopeful:
+        if source in held:
+            objects = catalog.these(held[source]).values()
+            for one in _useless(Lineage.latest(catalog, source), objects, retired):
                 with suppress(FileNotFoundError):
                     paths[one.id].unlink()
+
+
+def _useless(known: Lineage, held: Collection[Object], retired: Collection[str]) -> Iterator[Object]:
+    """Of objects of a source that have a snapshot, those whose snapshots may go."""
+    ids = {one.id for one in held}
+    good = (one for one in known.newest_first() if broken_link(known, one, retired) is None)
+    newest = next(good, None)
+    kept = set()
+    if newest is not None:
+        kept = {_read_id(known, newest)}
+        fulls = (one for one in chain([newest], good) if one.level is Level.FULL and _read_id(known, one) in ids)
+        kept |= {_read_id(known, one) for one in islice(fulls, 1)}
+    for one in held:
+        hopeful = one.outcome is Outcome.WHOLE and not (newest is not None and one.as_of <= newest.as_of)
+        if one.id not in kept and not hopeful:
+            yield one
+
+
+def _read_id(known: Lineage, one: Object) -> UUID:
+    """The id of the object whose snapshot one of this state has."""
+    return (known.read(one) or one).id
