@@ -39,6 +39,7 @@ cdef extern from "paxhead.h" nogil:
 
 
 cdef extern from "listing.h" nogil:
+    int tl_text_order(tl_text a, tl_text b)
     cdef struct tl_name:
         uint8_t type
     cdef struct tl_listing:

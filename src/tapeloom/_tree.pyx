@@ -105,6 +105,25 @@ def crc32c(const uint8_t[::1] data, uint32_t crc=0):
     return crc
 
 
+def first_not_behind(const uint8_t[::1] text, const uint64_t[::1] ends):
+    """Of strings that end at *ends* in *text*: the number of the first that does not stand behind the one before it, in the
+    order of their bytes; -1 where all do."""
+    cdef Py_ssize_t i, count = ends.shape[0]
+    cdef tl_text before, behind
+    if count < 2:
+        return -1
+    with nogil:
+        before.data, before.bytes = &text[0] if text.shape[0] else NULL, ends[0]
+        for i in range(1, count):
+            behind.data, behind.bytes = before.data + before.bytes, ends[i] - ends[i - 1]
+            if tl_text_order(before, behind) >= 0:
+                break
+            before = behind
+        else:
+            i = -1
+    return i
+
+
 cdef class Level:
     """The records of one level of a snapshot: an iterator of (name, is_folder, marks, mode, inode, size, ctime_ns, mtime_ns,
     device, begin, inside, end), the last three as offsets into *records*. Raises SourceError where these are no records."""

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from .._tree import first_not_behind
 from ..agent.rows import FILE, FOLDER, GONE, RowBatch
 from ..errors import CatalogError, FormatError, TapeloomError
 from . import form
@@ -263,17 +264,17 @@ class _Stored:
         return guard_footer(self._file)
 
     def _check(self, rows: RowBatch) -> None:
-        import pyarrow.compute as compute  # type: ignore[import-untyped]
+        keys, ends = key_of(bytes(rows.paths)), rows.path_ends
 
-        keys = self._text(key_of(bytes(rows.paths)), rows.path_ends)
-        if self._last is not None and not self._last < keys[0].as_py():
-            raise _disorder(self._last, keys[0].as_py())
-        self._last = keys[-1].as_py()
-        self._group_keys.append(keys[0].as_py())
-        rising = compute.less(keys.slice(0, len(rows) - 1), keys.slice(1))
-        if not compute.all(rising, min_count=0).as_py():
-            at = compute.index(rising, False).as_py()
-            raise _disorder(keys[at].as_py(), keys[at + 1].as_py())
+        def key(row: int) -> bytes:
+            return keys[int(ends[row - 1]) if row else 0 : int(ends[row])]
+
+        if self._last is not None and not self._last < key(0):
+            raise _disorder(self._last, key(0))
+        self._group_keys.append(key(0))
+        self._last = key(len(rows) - 1)
+        if (row := first_not_behind(keys, np.ascontiguousarray(ends, np.uint64))) >= 0:
+            raise _disorder(key(row - 1), key(row))
 
     def _text(self, blob: bytes, ends: NDArray[np.uint64]) -> Any:
         starts = np.zeros(len(ends) + 1, np.int64)
