@@ -47,9 +47,9 @@ def without(parts: Iterable[Span], taken: Iterable[Span]) -> list[Span]:
 def write(t: Any, findings: Sequence[Finding], found_at: int) -> dict[int, bool]:
     """Gives the copies that the findings are about, by id, and whether any damage of them was known before. Copies that
     the catalog does not know are passed over."""
-    about = t.copies.id << [one.copy for one in findings]
-    before = of_copies(t, about)
-    known = {row[0]: row[0] in before for row in t.copies.select(t.copies.id).where(about).tuples()}
+    ids = [one.copy for one in findings]
+    before = of_copies(t, t.damages.copy << ids)
+    known = {row[0]: row[0] in before for row in t.copies.select(t.copies.id).where(t.copies.id << ids).tuples()}
     for finding in findings:
         if finding.copy in known:
             _write(t, finding, found_at)
@@ -77,13 +77,13 @@ def _write(t: Any, finding: Finding, found_at: int) -> None:
 
 
 def of_copies(t: Any, where: Any) -> Mapping[int, tuple[Damage, ...]]:
-    """By copy, in order of seq. `where`: a condition on the table `copies`, None for all of them."""
+    """By copy, in order of seq. `where`: a condition on the table `damages`, None for all of it."""
     d = t.damages
     query = d.select(d.copy, d.volume, t.volumes.label, d.first_seq, d.last_seq, d.harm, d.found_at).join(
         t.volumes, on=(d.volume == t.volumes.id)
     )
     if where is not None:
-        query = query.where(d.copy << t.copies.select(t.copies.id).where(where))
+        query = query.where(where)
     found: dict[int, list[Damage]] = defaultdict(list)
     for copy, volume, label, first, last, harm, found_at in query.order_by(d.first_seq).tuples():
         found[copy].append(Damage(UUID(volume), label, first, last, Harm(harm), found_at))

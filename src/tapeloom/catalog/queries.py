@@ -30,7 +30,7 @@ from .model import (
     Volume,
     VolumeState,
 )
-from .rows import blocks_met, copies, copy_of, jobs, no_source, objects, spans, volume_of, volumes
+from .rows import IDS_AT_ONCE, blocks_met, copies, copy_of, jobs, no_source, objects, spans, volume_of, volumes
 
 if TYPE_CHECKING:
     from ..health import Doubt, Kept
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..volume.runs import Runs
 
 ID_PREFIX_MIN = 4
-IDS_AT_ONCE = 400
 
 
 class Queries:

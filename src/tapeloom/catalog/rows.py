@@ -17,6 +17,9 @@ from ..volume.spans import Span, union
 from . import damage, schema
 from .model import Copy, CopyStatus, Job, JobStatus, Object, Outcome, Volume, VolumeState
 
+IDS_AT_ONCE = 400
+"""Of so many ids one statement is made; SQLite bounds how many."""
+
 
 def objects(t: Any, where: Any) -> list[Object]:
     query = (
@@ -28,8 +31,8 @@ def objects(t: Any, where: Any) -> list[Object]:
     held: Mapping[UUID, list[Copy]] = defaultdict(list)
     of_these = None
     if where is not None:
-        ids = t.objects.select(t.objects.id).join(t.sources, on=(t.objects.source == t.sources.id)).where(where)
-        of_these = t.copies.object << ids
+        every = t.objects.select(t.objects.id).join(t.sources, on=(t.objects.source == t.sources.id)).where(where)
+        of_these = _among(t.copies.object, [row["id"] for row in rows], every)
     for copy in copies(t, of_these):
         held[copy.object].append(copy)
     return [
@@ -59,6 +62,12 @@ def objects(t: Any, where: Any) -> list[Object]:
     ]
 
 
+def _among(column: Any, ids: list[Any], every: Any) -> Any:
+    """That a column has one of these ids, which `every` selects as well: to write a selection down, within others,
+    takes longer than to ask for a few by name."""
+    return column << (ids if len(ids) <= IDS_AT_ONCE else every)
+
+
 def copies(t: Any, where: Any) -> list[Copy]:
     query = t.copies.select().order_by(t.copies.id)
     rows = list((query if where is None else query.where(where)).dicts())
@@ -68,11 +77,14 @@ def copies(t: Any, where: Any) -> list[Copy]:
         .join(t.volumes, on=(t.receipts.volume == t.volumes.id))
         .order_by(t.receipts.first_seq)
     )
+    of_these = None
     if where is not None:
-        with_labels = with_labels.where(t.receipts.copy << t.copies.select(t.copies.id).where(where))
+        ids, every = [row["id"] for row in rows], t.copies.select(t.copies.id).where(where)
+        with_labels = with_labels.where(_among(t.receipts.copy, ids, every))
+        of_these = _among(t.damages.copy, ids, every)
     for copy, label in with_labels.tuples():
         labels[copy][label] = None
-    harmed = damage.of_copies(t, where)
+    harmed = damage.of_copies(t, of_these)
     return [
         Copy(
             id=row["id"],
