@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ops_world import World
 
+from tapeloom.agent import tree
+from tapeloom.catalog import Outcome
 from tapeloom.errors import ConfigError, DeviceError, UsageError
 from tapeloom.ops import backup as backups
+from tapeloom.ops import named
 from tapeloom.ops.backup import open_backup
 from tapeloom.ops.beginning import begin
+from tapeloom.ops.keeping import Keeping
 from tapeloom.volume.header import Level
 
 
@@ -105,6 +111,26 @@ def test_only_what_comes_first(known: World) -> None:
         assert begun.ahead["D3"]._id is None  # it waits for its command
 
 
+def test_what_two_groups_have_gives_an_object_to_each(known: World) -> None:
+    known.configure(
+        """
+[backup.one.A]
+drive = "R1"
+buffers = { B1 = "D1" }
+[backup.two.B]
+drive = "R2"
+buffers = { B1 = ["D2", "D1"] }
+""",
+        drives={name: f'"vtape:tapes/{name}"' for name in ("R1", "R2")},
+        sources={name: f'"data/{name}"' for name in ("D1", "D2")},
+    )
+    assert ahead(known) == {"D2"}
+    assert ahead(known, "one") == {"D1"}
+    result = known.backup()
+    assert result.exit_status == 0
+    assert sorted(item.source for item in result.objects) == ["D1", "D1", "D2"]
+
+
 def test_what_a_program_gives_is_not_read(known: World) -> None:
     assert ahead(known, producers=["D1"]) == {"D2"}
 
@@ -141,6 +167,78 @@ def test_nothing_is_left_of_a_job_that_cannot_be_compiled(known: World, monkeypa
     monkeypatch.setattr("tapeloom.kept.schedule", refuse)
     with pytest.raises(ConfigError), begin(known.config):
         raise AssertionError("it has begun")
+    assert not readers()
+    assert not in_the_making(known)
+
+
+def test_a_walk_ends_before_the_file_that_it_writes_into_is_closed(
+    known: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's file may bear the same descriptor right after."""
+    known.chain(sources=["D1"])
+    walking: list[list[str]] = []
+    abandon = Keeping.abandon
+
+    def fail(_: Keeping) -> None:
+        assert readers()
+        raise MemoryError
+
+    def abandoned(keeping: Keeping) -> None:
+        walking.append(readers())
+        abandon(keeping)
+
+    monkeypatch.setattr(Keeping, "begin_index", fail)
+    monkeypatch.setattr(Keeping, "abandon", abandoned)
+    with pytest.raises(MemoryError):
+        known.backup()
+    assert walking == [[]]
+
+
+@pytest.fixture
+def unanswered(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The tree D1 cannot be opened, nor fails to be, until this is set."""
+    answered = threading.Event()
+    open_root = tree._open_root
+
+    def hang(path: Path) -> int | None:
+        if path.name == "D1":
+            answered.wait()
+        return open_root(path)
+
+    monkeypatch.setattr(tree, "_open_root", hang)
+    monkeypatch.setattr(named, "AHEAD_SECONDS", 0.0)
+    yield answered
+    answered.set()
+    for thread in threading.enumerate():
+        if thread.name == "beginning D1":
+            thread.join()
+
+
+def test_a_tree_that_does_not_answer_holds_up_no_other(known: World, unanswered: threading.Event) -> None:
+    before = {name: known.object(name).id for name in ("D1", "D2")}
+
+    def tick() -> None:
+        done = known.object("D2").id != before["D2"] and known.object("D2").outcome is Outcome.WHOLE
+        if done and not unanswered.is_set():
+            assert known.object("D1").id == before["D1"]
+            unanswered.set()
+
+    with open_backup(known.config) as backup:
+        assert backup.run(tick).exit_status == 0
+    assert unanswered.is_set()
+    assert known.object("D1").outcome is Outcome.WHOLE
+    assert not in_the_making(known)
+
+
+def test_a_job_that_does_not_come_does_not_wait_for_one_that_does_not_answer(
+    known: World, unanswered: threading.Event
+) -> None:
+    with begin(known.config) as begun:
+        late = [one._ahead for one in begun.ahead.values() if one._ahead is not None]
+    unanswered.set()
+    for thread in late:
+        thread.join()
+    assert len(late) == 2
     assert not readers()
     assert not in_the_making(known)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -48,8 +49,13 @@ def read_ahead(
 
 
 def _first(config: Config, groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
-    """The first source of each buffer, and the level that its group wants."""
-    for group in groups:
-        for agent in group.agents:
-            for feeds in config.agents[agent].buffers.values():
-                yield feeds[0], group.level
+    """The first source of each buffer, and the level that its group wants. Not one that several groups have: it gives
+    an object to each."""
+    buffers = [
+        (feeds, group.level)
+        for group in groups
+        for agent in group.agents
+        for feeds in config.agents[agent].buffers.values()
+    ]
+    times = Counter(name for feeds, _ in buffers for name in feeds)
+    yield from ((feeds[0], level) for feeds, level in buffers if times[feeds[0]] == 1)

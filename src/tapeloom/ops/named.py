@@ -5,6 +5,7 @@ It imports little: a tree is read already while all else that a job needs is loa
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -33,11 +34,17 @@ if TYPE_CHECKING:
     from tapeloom.catalog import Catalog
     from tapeloom.config import Config
     from tapeloom.config import Source as Configured
+    from tapeloom.index import IndexWriter
     from tapeloom.ops.keeping import Keeping
     from tapeloom.runtime.coding import Coding
     from tapeloom.runtime.stream import Facts, Report, Source
 
     Reader = TreeSource | RawSource | CommandSource
+
+
+AHEAD_SECONDS = 0.05
+"""So long a job waits for a tree that is to be read ahead: to open it takes a moment, or for ever where its server does
+not answer. Then it is not waited for until its object begins, which holds up nobody else."""
 
 
 class _Told(Struct, frozen=True):
@@ -78,6 +85,10 @@ class Named:
         """Since when it is read, where that is longer than its object is there."""
         self._reading: TreeReading | None = None
         """A tree that is read, and that nobody has taken yet."""
+        self._ahead: threading.Thread | None = None
+        self._turn = threading.Lock()  # for the two that follow
+        self._beginning = False
+        self._closed = False
 
     def read_ahead(self) -> None:
         """Begins to read a tree while its job is made ready; the object is as of now. Not where something is to be run
@@ -88,9 +99,22 @@ class Named:
             return
         now = time.time_ns()
         self._id = new_id(now)
-        with suppress(TapeloomError):
-            self._begin_tree(self._source)
+        self._beginning = True
+        self._ahead = threading.Thread(
+            target=self._begin_ahead, args=(self._source, now), name=f"beginning {self.name}", daemon=True
+        )
+        self._ahead.start()
+        self._ahead.join(AHEAD_SECONDS)
+
+    def _begin_ahead(self, source: TreeSource, now: int) -> None:
+        with suppress(Exception):  # it comes again when the object begins, where there is somebody to tell
+            self._begin_tree(source)
             self._as_of_ns = now
+        with self._turn:
+            self._beginning = False
+            closed = self._closed
+        if closed:
+            self._let_go()
 
     @property
     def level(self) -> Level:
@@ -106,6 +130,8 @@ class Named:
         """See `tapeloom.runtime.stream.Described`."""
         from tapeloom.runtime.stream import Facts
 
+        if self._ahead is not None:
+            self._ahead.join()
         if self._as_of_ns is None:
             self._id = object_id
         start = self._start
@@ -136,10 +162,17 @@ class Named:
 
     def close(self) -> None:
         """The job is over: nobody asks for the index any more."""
+        if self._ahead is not None:
+            self._ahead.join(AHEAD_SECONDS)
+        with self._turn:
+            self._closed = True
+            if self._beginning:  # it lets go of everything itself, if ever
+                return
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._reading is not None:  # its object never began
-            self._reading.close()
-            self._reading = None
-            self._keeper().abandon()
+            self._abandon()
         if self._keeping is not None:
             self._keeping.close()
         if self._start.since is not None:
@@ -152,10 +185,13 @@ class Named:
             return self._kept(partial(cast("RawSource", self._source).run, sink))
         if self._reading is None:
             self._begin_tree(self._source)
+        return self._kept(partial(self._taken, sink))
+
+    def _taken(self, sink: Sink, rows: IndexWriter | None) -> SourceReport:
         assert self._reading is not None
         with self._reading as reading:
             self._reading = None
-            return self._kept(partial(reading.into, sink))
+            return reading.into(sink, rows)
 
     def _begin_tree(self, source: TreeSource) -> None:
         keeping = self._keeper()
@@ -174,10 +210,17 @@ class Named:
             keeping.begin_index()
             report = run(rows=keeping.rows)
         except BaseException:
-            keeping.abandon()
+            self._abandon()
             raise
         keeping.finish(report.end)
         return report
+
+    def _abandon(self) -> None:
+        """Nothing is kept. The walk ends first: until then it writes into the snapshot's file."""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+        self._keeper().abandon()
 
     def _keeper(self) -> Keeping:
         if self._keeping is None:

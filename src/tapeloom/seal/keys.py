@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -55,6 +56,9 @@ class Key(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Key({self.shown})"  # whatever prints it, the secret stays one
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # the one that it has as a record gives every field
+        return [("id", self.shown)]
 
     @property
     def shown(self) -> str:
