@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from tapeloom.catalog import Catalog
     from tapeloom.config import Config
     from tapeloom.config import Source as Configured
-    from tapeloom.index import IndexWriter
     from tapeloom.ops.keeping import Keeping
     from tapeloom.runtime.coding import Coding
     from tapeloom.runtime.stream import Facts, Report, Source
@@ -83,12 +83,8 @@ class Named:
         self._id: UUID | None = None
         self._as_of_ns: int | None = None
         """Since when it is read, where that is longer than its object is there."""
-        self._reading: TreeReading | None = None
-        """A tree that is read, and that nobody has taken yet."""
-        self._ahead: threading.Thread | None = None
-        self._turn = threading.Lock()  # for the two that follow
-        self._beginning = False
-        self._closed = False
+        self._ahead: Future[TreeReading] | None = None
+        """A tree that is read, or will be when it can be opened, and that nobody has taken yet."""
 
     def read_ahead(self) -> None:
         """Begins to read a tree while its job is made ready; the object is as of now. Not where something is to be run
@@ -97,24 +93,21 @@ class Named:
         since = self._start.since
         if self._hooks is not None or not isinstance(self._source, TreeSource) or (since is not None and since.linked):
             return
-        now = time.time_ns()
-        self._id = new_id(now)
-        self._beginning = True
-        self._ahead = threading.Thread(
-            target=self._begin_ahead, args=(self._source, now), name=f"beginning {self.name}", daemon=True
-        )
-        self._ahead.start()
-        self._ahead.join(AHEAD_SECONDS)
+        self._as_of_ns = time.time_ns()
+        self._id = new_id(self._as_of_ns)
+        self._keeper().begin_snapshot()
+        ahead: Future[TreeReading] = Future()
+        self._ahead = ahead
 
-    def _begin_ahead(self, source: TreeSource, now: int) -> None:
-        with suppress(Exception):  # it comes again when the object begins, where there is somebody to tell
-            self._begin_tree(source)
-            self._as_of_ns = now
-        with self._turn:
-            self._beginning = False
-            closed = self._closed
-        if closed:
-            self._let_go()
+        def begin(source: TreeSource = self._source) -> None:
+            try:
+                ahead.set_result(self._begun(source))
+            except BaseException as error:  # for whoever takes it
+                ahead.set_exception(error)
+
+        threading.Thread(target=begin, name=f"beginning {self.name}", daemon=True).start()
+        with suppress(TimeoutError):
+            ahead.exception(AHEAD_SECONDS)
 
     @property
     def level(self) -> Level:
@@ -130,8 +123,6 @@ class Named:
         """See `tapeloom.runtime.stream.Described`."""
         from tapeloom.runtime.stream import Facts
 
-        if self._ahead is not None:
-            self._ahead.join()
         if self._as_of_ns is None:
             self._id = object_id
         start = self._start
@@ -162,65 +153,55 @@ class Named:
 
     def close(self) -> None:
         """The job is over: nobody asks for the index any more."""
-        if self._ahead is not None:
-            self._ahead.join(AHEAD_SECONDS)
-        with self._turn:
-            self._closed = True
-            if self._beginning:  # it lets go of everything itself, if ever
-                return
-        self._let_go()
-
-    def _let_go(self) -> None:
-        if self._reading is not None:  # its object never began
-            self._abandon()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:  # its object never began
+            ahead.add_done_callback(self._never_taken)  # now, or when it comes, if ever
+            return
         if self._keeping is not None:
             self._keeping.close()
         if self._start.since is not None:
             self._start.since.close()
 
+    def _never_taken(self, ahead: Future[TreeReading]) -> None:
+        if ahead.exception() is None:
+            ahead.result().close()
+        self._keeper().abandon()
+        self.close()
+
     def _read(self, sink: Sink) -> SourceReport:
-        if self.content == Content.OPAQUE:
-            return cast("CommandSource", self._source).run(sink)
-        if not isinstance(self._source, TreeSource):
-            return self._kept(partial(cast("RawSource", self._source).run, sink))
-        if self._reading is None:
-            self._begin_tree(self._source)
-        return self._kept(partial(self._taken, sink))
+        match self._source:
+            case TreeSource() as tree:
+                return self._kept(partial(self._read_tree, tree, sink))
+            case source if self.content == Content.OPAQUE:
+                return cast("CommandSource", source).run(sink)
+            case source:
+                return self._kept(partial(self._read_raw, cast("RawSource", source), sink))
 
-    def _taken(self, sink: Sink, rows: IndexWriter | None) -> SourceReport:
-        assert self._reading is not None
-        with self._reading as reading:
-            self._reading = None
-            return reading.into(sink, rows)
-
-    def _begin_tree(self, source: TreeSource) -> None:
-        keeping = self._keeper()
-        keeping.begin_snapshot()
-        try:
-            self._reading = source.begin(since=self._start.since, keep=keeping.snapshot, rows=True)
-        except BaseException:
-            keeping.abandon()
-            self._keeping = None
-            raise
-
-    def _kept(self, run: Callable[..., SourceReport]) -> SourceReport:
-        """What `run` reads, with its file index, and its snapshot where that has been begun."""
-        keeping = self._keeper()
-        try:
+    def _read_tree(self, source: TreeSource, sink: Sink, keeping: Keeping) -> SourceReport:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            keeping.begin_snapshot()
+        with self._begun(source) if ahead is None else ahead.result() as reading:
             keeping.begin_index()
-            report = run(rows=keeping.rows)
-        except BaseException:
-            self._abandon()
+            return reading.into(sink, keeping.rows)
+
+    def _read_raw(self, source: RawSource, sink: Sink, keeping: Keeping) -> SourceReport:
+        keeping.begin_index()
+        return source.run(sink, rows=keeping.rows)
+
+    def _begun(self, source: TreeSource) -> TreeReading:
+        return source.begin(since=self._start.since, keep=self._keeper().snapshot, rows=True)
+
+    def _kept(self, read: Callable[[Keeping], SourceReport]) -> SourceReport:
+        """What `read` reads, with what is kept of it beside the catalog."""
+        keeping = self._keeper()
+        try:
+            report = read(keeping)
+        except BaseException:  # a walk that writes into the snapshot's file has ended by now
+            keeping.abandon()
             raise
         keeping.finish(report.end)
         return report
-
-    def _abandon(self) -> None:
-        """Nothing is kept. The walk ends first: until then it writes into the snapshot's file."""
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
-        self._keeper().abandon()
 
     def _keeper(self) -> Keeping:
         if self._keeping is None:
