@@ -16,6 +16,7 @@ from tapeloom.config import Source as Configured
 from tapeloom.errors import BlockDamaged, UsageError
 from tapeloom.ops.choose import choose_object
 from tapeloom.ops.feeding import lost
+from tapeloom.ops.named import tree_of
 from tapeloom.ops.restore import open_object
 from tapeloom.runtime.segments import Fault
 from tapeloom.volume.header import Content, Level
@@ -95,10 +96,4 @@ def _configured(config: Config, item: Object) -> Configured:
 def _rules(configured: Configured) -> Rules:
     if configured.raw is not None:
         return TreeSource([configured.raw]).rules
-    return TreeSource(
-        configured.paths,
-        configured.exclude,
-        configured.one_file_system,
-        cachedir_tag=configured.cachedir_tag,
-        nobackup=configured.nobackup,
-    ).rules
+    return tree_of(configured).rules

@@ -243,6 +243,11 @@ def make_source(configured: Configured) -> Reader:
         from tapeloom.agent.raw import RawSource
 
         return RawSource(configured.raw)
+    return tree_of(configured)
+
+
+def tree_of(configured: Configured) -> TreeSource:
+    """The files and folders of a source that has paths, by its rules."""
     return TreeSource(
         configured.paths,
         configured.exclude,
