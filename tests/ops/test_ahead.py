@@ -12,7 +12,9 @@ from ops_world import World
 
 from tapeloom.agent import tree
 from tapeloom.catalog import Outcome
-from tapeloom.errors import ConfigError, DeviceError, UsageError
+from tapeloom.cli import attending
+from tapeloom.cli.main import main
+from tapeloom.errors import ConfigError, DeviceError, HeldError, UsageError
 from tapeloom.ops import backup as backups
 from tapeloom.ops import named
 from tapeloom.ops.backup import open_backup
@@ -158,6 +160,22 @@ def test_nothing_is_left_of_a_job_that_does_not_come(
         raise AssertionError("it has begun")
     assert not readers()
     assert not in_the_making(known)
+
+
+def test_who_waits_for_a_drive_reads_no_tree_meanwhile(known: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[bool] = []
+    open_drives = backups.open_drives
+
+    def held_twice(*arguments: object) -> object:
+        tries.append(bool(readers()))
+        if len(tries) < 3:
+            raise HeldError("drive R1 is in use by process 1")
+        return open_drives(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backups, "open_drives", held_twice)
+    monkeypatch.setattr(attending, "POLL_SECONDS", 0.0)
+    assert main(["-c", str(known.file), "backup", "--wait", "60"]) == 0
+    assert tries == [True, False, False]
 
 
 def test_nothing_is_left_of_a_job_that_cannot_be_compiled(known: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,10 +82,13 @@ def _open(
     from tapeloom.volume.header import Level
 
     wanted = None if level is None else Level[level.upper()]
+    waits = False
 
     @contextmanager
     def opening() -> Iterator[Backup]:
-        with begin(config, groups, wanted) as begun:
+        nonlocal waits
+        ahead, waits = not waits, True  # who waits for a drive reads no tree each time that he looks
+        with begin(config, groups, wanted, ahead=ahead) as begun:
             from tapeloom.ops.backup import open_backup  # while trees are read, and the system finds the memory
 
             with open_backup(

@@ -40,8 +40,11 @@ def begin(
     groups: Sequence[str] | None = None,
     level: Level | None = None,
     producers: Collection[str] = (),
+    *,
+    ahead: bool = True,
 ) -> Iterator[Beginning]:
-    """The beginning of a job; for the parameters see `open_backup`. It serves one job.
+    """The beginning of a job; for the parameters see `open_backup`. It serves one job. Without `ahead` no tree is read
+    before its object begins.
 
     Raises
     ------
@@ -52,16 +55,17 @@ def begin(
     """
     with ExitStack() as stack:
         catalog: Catalog | None = None
-        ahead: Mapping[str, Named] = {}
+        read: Mapping[str, Named] = {}
         starting = backup_groups(config, groups)
         if starting and Catalog.is_in(config.server.state):  # none is made, or waited for, for what may be no job
             catalog = stack.enter_context(Catalog.open(config.server.state))
-            ahead = stack.enter_context(read_ahead(config, starting, catalog, level, producers))
+            if ahead:
+                read = stack.enter_context(read_ahead(config, starting, catalog, level, producers))
         numerics.load()
         schedule = schedule_of(config, groups)
         if catalog is None:
             catalog = stack.enter_context(Catalog.open(config.server.state))
-        yield Beginning(catalog, ahead, schedule, _reserve(schedule, producers))
+        yield Beginning(catalog, read, schedule, _reserve(schedule, producers))
 
 
 def schedule_of(config: Config, groups: Sequence[str] | None = None) -> Schedule:
