@@ -36,11 +36,11 @@ def read_ahead(
     """
     with ExitStack() as stack:
         ahead = {}
-        for name, usual in _first(config, groups):
+        for name, group in _first(config, groups):
             configured = config.sources[name]
             if not configured.paths or name in producers:
                 continue
-            one = named(config, configured, catalog, Level[usual.upper()] if level is None else level)
+            one = named(config, configured, catalog, group, level)
             if isinstance(one, Named):
                 stack.callback(one.close)
                 one.read_ahead()
@@ -48,14 +48,10 @@ def read_ahead(
         yield ahead
 
 
-def _first(config: Config, groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
-    """The first source of each buffer, and the level that its group wants. Not one that several groups have: it gives
-    an object to each."""
+def _first(config: Config, groups: Sequence[Group]) -> Iterator[tuple[str, Group]]:
+    """The first source of each buffer, and its group. Not one that several groups have: it gives an object to each."""
     buffers = [
-        (feeds, group.level)
-        for group in groups
-        for agent in group.agents
-        for feeds in config.agents[agent].buffers.values()
+        (feeds, group) for group in groups for agent in group.agents for feeds in config.agents[agent].buffers.values()
     ]
     times = Counter(name for feeds, _ in buffers for name in feeds)
-    yield from ((feeds[0], level) for feeds, level in buffers if times[feeds[0]] == 1)
+    yield from ((feeds[0], group) for feeds, group in buffers if times[feeds[0]] == 1)

@@ -62,13 +62,13 @@ def begin(
             if ahead:
                 read = stack.enter_context(read_ahead(config, starting, catalog, level, producers))
         numerics.load()
-        schedule = schedule_of(config, groups)
+        schedule = _schedule_of(config, groups)
         if catalog is None:
             catalog = stack.enter_context(Catalog.open(config.server.state))
         yield Beginning(catalog, read, schedule, _reserve(schedule, producers))
 
 
-def schedule_of(config: Config, groups: Sequence[str] | None = None) -> Schedule:
+def _schedule_of(config: Config, groups: Sequence[str] | None = None) -> Schedule:
     """The schedule of a job of these backup groups, all of them where None.
 
     Raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
@@ -61,7 +61,7 @@ def choose_start(
         unfit = broken_link(known, one, retired)
         if unfit is None:
             try:
-                since = open_snapshot(_snapshot_path(catalog, known, one))
+                since = open_snapshot(catalog.snapshot_path(_read(known, one)))
             except TapeloomError as error:
                 unfit = str(error)
             else:
@@ -103,9 +103,9 @@ def _unfit(one: Object, retired: Collection[str]) -> str | None:
     return None
 
 
-def _snapshot_path(catalog: Catalog, known: Lineage, one: Object) -> Path:
-    """Where the snapshot of an object's state is kept: what stands for another one has that one's."""
-    return catalog.snapshot_path(known.read(one) or one)
+def _read(known: Lineage, one: Object) -> Object:
+    """The object whose snapshot is kept of this one's state: what stands for another one has that one's."""
+    return known.read(one) or one
 
 
 def prune_snapshots(catalog: Catalog, sources: Iterable[str]) -> None:
@@ -132,17 +132,10 @@ def _useless(known: Lineage, held: Collection[Object], retired: Collection[str])
     ids = {one.id for one in held}
     good = (one for one in known.newest_first() if broken_link(known, one, retired) is None)
     newest = next(good, None)
-    kept = set()
-    if newest is not None:
-        kept = {_read_id(known, newest)}
-        fulls = (one for one in chain([newest], good) if one.level is Level.FULL and _read_id(known, one) in ids)
-        kept |= {_read_id(known, one) for one in islice(fulls, 1)}
+    from_newest = () if newest is None else chain([newest], good)
+    full = next((one for one in from_newest if one.level is Level.FULL and _read(known, one).id in ids), None)
+    kept = {_read(known, one).id for one in (newest, full) if one is not None}
     for one in held:
         hopeful = one.outcome is Outcome.WHOLE and not (newest is not None and one.as_of <= newest.as_of)
         if one.id not in kept and not hopeful:
             yield one
-
-
-def _read_id(known: Lineage, one: Object) -> UUID:
-    """The id of the object whose snapshot one of this state has."""
-    return (known.read(one) or one).id

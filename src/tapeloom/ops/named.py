@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tapeloom.catalog import Catalog
     from tapeloom.config import Config
     from tapeloom.config import Source as Configured
+    from tapeloom.config.model import Group
     from tapeloom.ops.keeping import Keeping
     from tapeloom.runtime.coding import Coding
     from tapeloom.runtime.stream import Facts, Report, Source
@@ -257,8 +258,9 @@ def tree_of(configured: Configured) -> TreeSource:
     )
 
 
-def named(config: Config, configured: Configured, catalog: Catalog, level: Level) -> Source:
-    """What reads a configured source, and what its object of files begins from."""
+def named(config: Config, configured: Configured, catalog: Catalog, group: Group, level: Level | None) -> Source:
+    """What reads a configured source, and what its object of files begins from. `level` is what that is to be; None:
+    what the group says."""
     try:
         coding = coding_of(config, configured)
     except TapeloomError as error:  # its own trouble: the other sources of the job are not held up
@@ -266,7 +268,8 @@ def named(config: Config, configured: Configured, catalog: Catalog, level: Level
     reader = make_source(configured)
     start = Start()
     if isinstance(reader, TreeSource):
+        wanted = Level[group.level.upper()] if level is None else level
         start = choose_start(
-            catalog, configured.name, level, lambda since: since.fits(reader), partial(open_snapshot, config)
+            catalog, configured.name, wanted, lambda since: since.fits(reader), partial(open_snapshot, config)
         )
     return Named(configured, reader, config.server.state, coding, start)

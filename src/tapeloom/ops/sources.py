@@ -63,4 +63,4 @@ def job_sources(
             yield ahead[name]
         else:
             group = config.groups["backup", groups[int(row["stream"])]]
-            yield named(config, configured, catalog, Level[group.level.upper()] if level is None else level)
+            yield named(config, configured, catalog, group, level)
