@@ -201,7 +201,8 @@ def test_what_broke_off_goes_on_as_far_as_it_is_on_tape(
 
         def checkpoint(self: VolumeWriter) -> None:
             real(self)
-            backup.job.stop(Stop.NOW)
+            if filled.runs(filled.object("D3"), "A"):  # a mirror's may come first
+                backup.job.stop(Stop.NOW)
 
         patch.setattr(VolumeWriter, "checkpoint", checkpoint)
         backup.run()
